@@ -1,0 +1,1 @@
+//! NTLM, SPNEGO and Kerberos behind the security seam of dcerpc-proto.

@@ -1,0 +1,96 @@
+//! What the agent tells the operator.
+
+use crate::job::{Artefact, Failure};
+use fsrvp_idl::{Context, ShadowCopyId, ShadowCopySetId, ShareName};
+use std::time::Duration;
+
+/// Why a set ended before it was recovered, or after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// AbortShadowCopySet.
+    Aborted,
+    /// A SetContext of the same client.
+    Replaced,
+    /// The Message Sequence Timer fired.
+    TimedOut,
+    /// The last mapping was deleted.
+    Deleted,
+    /// A non-persistent set after a reboot.
+    Rebooted,
+    /// An operator's order.
+    Operator,
+}
+
+/// One event in the life of the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub enum Event {
+    /// SetContext succeeded.
+    ContextSet { context: Context, account: String },
+    /// StartShadowCopySet succeeded.
+    SetStarted {
+        set: ShadowCopySetId,
+        context: Context,
+        account: String,
+    },
+    /// AddToShadowCopySet succeeded.
+    ShareAdded {
+        set: ShadowCopySetId,
+        copy: ShadowCopyId,
+        share: ShareName,
+    },
+    /// Prepare's job has ended well.
+    Prepared {
+        set: ShadowCopySetId,
+        took: Duration,
+    },
+    /// Event 4089: CommitSnapshots for the set done.
+    Committed {
+        set: ShadowCopySetId,
+        took: Duration,
+    },
+    /// Event 4364: the cut took more than 10 s, whether it succeeded or not.
+    CommitSlow {
+        set: ShadowCopySetId,
+        took: Duration,
+    },
+    /// The set is exposed.
+    Exposed {
+        set: ShadowCopySetId,
+        took: Duration,
+    },
+    /// The set is recovered and sealed.
+    Recovered {
+        set: ShadowCopySetId,
+        took: Duration,
+    },
+    /// A mapping was deleted.
+    MappingDeleted {
+        set: ShadowCopySetId,
+        copy: ShadowCopyId,
+        share: ShareName,
+    },
+    /// The set is gone. `idle` for time-outs.
+    SetEnded {
+        set: ShadowCopySetId,
+        reason: EndReason,
+        idle: Option<Duration>,
+    },
+    /// A job failed.
+    JobFailed {
+        set: Option<ShadowCopySetId>,
+        operation: &'static str,
+        failure: Failure,
+    },
+    /// Something could not be removed and is kept as a debt.
+    DebtKept {
+        artefact: Artefact,
+        failure: Failure,
+        attempts: u32,
+    },
+    /// A debt is paid.
+    DebtPaid { artefact: Artefact },
+    /// The table could not be stored.
+    PersistFailed { error: String },
+}

@@ -1,0 +1,1 @@
+//! fsrvpd, the File Share Shadow Copy Agent daemon.

@@ -1,0 +1,216 @@
+//! `trait SnapshotBackend`, its contract and its errors.
+
+use fsrvp_idl::ShareName;
+use fsrvp_proto::job::{
+    BackendName, CopyRef, CopySource, Exposure, Failure, FailureKind, VolumeId,
+};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a backend says of a share's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Unit of a snapshot.
+    pub volume: VolumeId,
+    /// Path of the directory below the volume's root.
+    pub inner: PathBuf,
+    /// \[2.2.2.3\] SHADOW_COPY_COMPATIBILITY_VALUES.
+    pub compatibility: i32,
+}
+
+/// What `vssadmin list providers` shows of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderFacts {
+    /// Name for people.
+    pub name: &'static str,
+    /// "Software" or "File share".
+    pub kind: &'static str,
+    /// The provider's id, fixed for ever.
+    pub id: uuid::Uuid,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// A time limit and a cancel flag that long work looks at between its steps.
+#[derive(Debug, Clone, Default)]
+pub struct Deadline {
+    /// Past this instant the work stops with [`BackendError::Deadline`].
+    pub at: Option<Instant>,
+    /// Set by the owner of a set that has gone.
+    pub cancelled: std::sync::Arc<AtomicBool>,
+}
+
+impl Deadline {
+    /// Ends `limit` from now; `None` for no limit.
+    #[must_use]
+    pub fn within(limit: Option<Duration>) -> Self {
+        Self {
+            at: limit.and_then(|limit| Instant::now().checked_add(limit)),
+            cancelled: std::sync::Arc::default(),
+        }
+    }
+
+    /// # Errors
+    /// [`BackendError::Cancelled`] or [`BackendError::Deadline`] once the work must stop.
+    pub fn check(&self) -> Result<(), BackendError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(BackendError::Cancelled);
+        }
+        match self.at {
+            Some(at) if Instant::now() >= at => Err(BackendError::Deadline),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a backend refused; each says what the caller can do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The directory cannot be snapshotted: the reason names the path in the way.
+    #[error("{path}: {reason}")]
+    Unsupported {
+        /// The offending path.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The directory does not exist.
+    #[error("{0} does not exist")]
+    NotFound(PathBuf),
+    /// No space or quota left.
+    #[error("no space for a snapshot of {0}")]
+    NoSpace(String),
+    /// The limit has passed; everything was undone.
+    #[error("the time limit passed")]
+    Deadline,
+    /// The owner of the work told it to stop; everything was undone.
+    #[error("cancelled")]
+    Cancelled,
+    /// Somebody still holds the artefact; worth repeating.
+    #[error("{0} is still in use")]
+    Busy(String),
+    /// The name exists but is not what this backend made: never touched.
+    #[error("{0} exists and is not ours")]
+    Conflict(PathBuf),
+    /// The process lacks a right that the backend needs.
+    #[error("{operation} on {path}: permission denied; run fsrvpd as root")]
+    Denied {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+    },
+    /// A seal that was tried and did not hold.
+    #[error("the copy at {0} can still be written")]
+    NotSealed(PathBuf),
+    /// A system call failed.
+    #[error("{operation} on {path}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        let kind = match &error {
+            BackendError::Unsupported { .. } => FailureKind::Unsupported,
+            BackendError::NotFound(_) => FailureKind::NotFound,
+            BackendError::NoSpace(_) => FailureKind::NoSpace,
+            BackendError::Deadline => FailureKind::Deadline,
+            BackendError::Cancelled => FailureKind::Lost,
+            BackendError::Busy(_) => FailureKind::Busy,
+            BackendError::Conflict(_)
+            | BackendError::Denied { .. }
+            | BackendError::NotSealed(_)
+            | BackendError::Io { .. } => FailureKind::Other,
+        };
+        let mut detail = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            detail = format!("{detail}: {cause}");
+            source = cause.source();
+        }
+        Self { kind, detail }
+    }
+}
+
+/// A snapshot backend. All methods may block and may be called from several threads; the caller
+/// never runs two of `commit`, `seal` and `delete` for one copy at the same time.
+pub trait SnapshotBackend: Send + Sync {
+    /// The name in configuration and store.
+    fn name(&self) -> BackendName;
+
+    /// What an operator sees of the provider.
+    fn facts(&self) -> ProviderFacts;
+
+    /// Identifies the volume of a share's directory and refuses what a snapshot would not hold:
+    /// mounts and nested volumes below it. No side effects.
+    ///
+    /// # Errors
+    /// `Unsupported` with the path in the way, `NotFound`.
+    fn probe(&self, directory: &Path) -> Result<Probe, BackendError>;
+
+    /// Everything that can be done before writers are frozen: flush, space, area. Repeatable, may
+    /// be abandoned; leaves nothing but what `delete` removes.
+    ///
+    /// # Errors
+    /// As `probe`; `NoSpace`.
+    fn prepare(&self, copies: &[CopySource], deadline: &Deadline) -> Result<(), BackendError>;
+
+    /// Makes the snapshots of all `copies`, durable on return, all or none: after an error nothing
+    /// bears any of their ids. Idempotent by id.
+    ///
+    /// # Errors
+    /// As `prepare`; `Deadline`, `Cancelled`.
+    fn commit(
+        &self,
+        copies: &[CopySource],
+        writable: bool,
+        deadline: &Deadline,
+    ) -> Result<(), BackendError>;
+
+    /// Makes a copy reachable for smbd and for previous versions; gives the share's directory in
+    /// it. Idempotent.
+    ///
+    /// # Errors
+    /// `NotFound` if the copy does not exist.
+    fn expose(&self, exposure: &Exposure) -> Result<PathBuf, BackendError>;
+
+    /// Makes a copy read-only for good: after success no write by any handle reaches it, and what
+    /// auto-recovery wrote is durable. Idempotent.
+    ///
+    /// # Errors
+    /// `Busy` while a writer cannot be shut out.
+    fn seal(&self, copy: &CopyRef) -> Result<(), BackendError>;
+
+    /// Tries the seal by attempt through `via` (a directory of the copy as the SMB server sees
+    /// it): opens a file for writing, creates and removes a probe; never writes data.
+    ///
+    /// # Errors
+    /// `NotSealed` if an attempt succeeded.
+    fn verify_sealed(&self, copy: &CopyRef, via: &Path) -> Result<(), BackendError>;
+
+    /// Deletes a copy in every form it may have, with its links and mounts; durable on return as
+    /// far as sight goes, space may come back later. Absent is success.
+    ///
+    /// # Errors
+    /// `Busy`, `Conflict`, `Io`.
+    fn delete(&self, copy: &CopyRef) -> Result<(), BackendError>;
+
+    /// All copies of this backend, partial forms too, on the volumes that it knows or finds.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError>;
+
+    /// The folder in which the previous versions of a share show, for `shadow:snapdir`.
+    fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf>;
+}

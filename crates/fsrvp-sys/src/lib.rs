@@ -1,0 +1,2 @@
+//! System calls and C libraries that need unsafe code: ioctls, mounts, libwbclient, GSSAPI.
+#![allow(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Test kit and the suites that drive the whole program.

@@ -1,0 +1,3 @@
+//! Everything that builds, tests, demonstrates and measures the project.
+
+fn main() {}
