@@ -4,6 +4,7 @@ pub mod assoc;
 pub mod byte_order;
 pub mod fault;
 pub mod limits;
+pub mod ndr;
 pub mod security;
 pub mod syntax;
 pub mod verification;
