@@ -1,0 +1,53 @@
+//! The client's side: a context that proves who we are.
+
+use dcerpc_proto::security::{AuthType, SecurityContext, SecurityError};
+
+use crate::{Key16, Secret};
+
+/// How to log on with NTLM.
+#[derive(Debug, Clone)]
+pub struct NtlmCredentials {
+    /// Account name.
+    pub user: String,
+    /// Domain; may be empty.
+    pub domain: String,
+    /// Name of this computer; may be empty.
+    pub workstation: String,
+    /// NT hash (MD4 of the UTF-16 password); see [`NtlmCredentials::with_password`].
+    pub nt_hash: Key16,
+}
+
+/// How to log on with Kerberos.
+#[derive(Debug, Clone, Default)]
+pub struct KerberosCredentials {
+    /// Our principal; `None`: the credential cache's.
+    pub principal: Option<String>,
+    /// Credential cache (`FILE:…`); `None`: the system's.
+    pub ccache: Option<String>,
+    /// Password to get a ticket with instead of a cache.
+    pub password: Option<Secret>,
+}
+
+/// What an initiator needs.
+#[derive(Debug, Clone)]
+pub struct InitiatorConfig {
+    /// Package: SPNEGO offers those whose credentials are given, Kerberos first.
+    pub auth_type: AuthType,
+    /// Host name of the server, for the service principal `host/NAME`.
+    pub target_host: String,
+    /// Credentials for NTLM.
+    pub ntlm: Option<NtlmCredentials>,
+    /// Credentials for Kerberos.
+    pub kerberos: Option<KerberosCredentials>,
+}
+
+/// A fresh initiator; its first `step` takes an empty token.
+///
+/// # Errors
+/// [`SecurityError::Unavailable`] if the package is unknown, not built in or without credentials.
+pub fn initiator(config: &InitiatorConfig) -> Result<Box<dyn SecurityContext>, SecurityError> {
+    Err(SecurityError::Unavailable(format!(
+        "auth_type {} is not offered",
+        config.auth_type.0
+    )))
+}
