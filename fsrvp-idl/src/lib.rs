@@ -10,7 +10,7 @@ pub mod time;
 pub use context::Context;
 pub use ids::{ClientShadowCopyId, ClientShadowCopySetId, ShadowCopyId, ShadowCopySetId};
 pub use names::{NameError, ShareName, UncPath};
-pub use ops::{Opnum, Request, Response, ShareMapping};
+pub use ops::{DecodeError, Opnum, Request, Response, ShareMapping};
 pub use status::Status;
 pub use time::FileTime;
 
