@@ -1,1 +1,4 @@
 //! fsrvpd, the File Share Shadow Copy Agent daemon.
+
+pub mod config;
+pub mod store;

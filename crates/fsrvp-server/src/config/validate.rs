@@ -1,0 +1,303 @@
+//! What a configuration must fulfil beyond its syntax.
+
+use super::{Config, ServerConfig};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}; give the file with --config")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, a key that does not exist, or a value of the wrong type.
+    #[error("{path}: {source}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+    /// A value that makes no sense.
+    #[error("{path}: {key}: {problem}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// Names of backends that a share may be given.
+const BACKENDS: [&str; 4] = ["auto", "none", "btrfs", "memory"];
+
+pub(super) fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
+    let refuse = |key: String, problem: String| {
+        Err(ConfigError::Value {
+            path: path.to_owned(),
+            key,
+            problem,
+        })
+    };
+    if config.servers.is_empty() {
+        return refuse(
+            "server".into(),
+            "no [[server]] is configured; add one".into(),
+        );
+    }
+    if let Some(tcp) = &config.listen.tcp {
+        if !tcp.address.ip().is_loopback() {
+            return refuse(
+                "listen.tcp.address".into(),
+                format!(
+                    "{} is not a loopback address; this listener is for laboratories and serves \
+                     127.0.0.0/8 and [::1] only",
+                    tcp.address
+                ),
+            );
+        }
+        if let Some(name) = &tcp.server {
+            let known = config.servers.iter().any(|server| {
+                server
+                    .name
+                    .as_deref()
+                    .is_some_and(|n| n.eq_ignore_ascii_case(name))
+            });
+            if !known {
+                return refuse(
+                    "listen.tcp.server".into(),
+                    format!("there is no [[server]] with name = {name:?}"),
+                );
+            }
+        }
+    }
+    let several = config.servers.len() > 1;
+    let mut names = BTreeSet::new();
+    let mut state_dirs = BTreeSet::new();
+    for (index, server) in config.servers.iter().enumerate() {
+        let key = |name: &str| format!("server[{index}].{name}");
+        match &server.name {
+            None if several => {
+                return refuse(
+                    key("name"),
+                    "with several [[server]] each needs a name of its own".into(),
+                );
+            }
+            Some(name) if !is_server_name(name) => {
+                return refuse(
+                    key("name"),
+                    format!("{name:?} is not a host name (letters, digits, '-', '.', '_')"),
+                );
+            }
+            Some(name) if !names.insert(name.to_lowercase()) => {
+                return refuse(key("name"), format!("{name:?} is used twice"));
+            }
+            _ => {}
+        }
+        if !state_dirs.insert(&server.state_dir) {
+            return refuse(
+                key("state_dir"),
+                format!(
+                    "{} is used by another [[server]] too",
+                    server.state_dir.display()
+                ),
+            );
+        }
+        if let Err((name, problem)) = check_server(server) {
+            return refuse(key(&name), problem);
+        }
+    }
+    Ok(())
+}
+
+fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
+    let paths = [
+        ("state_dir", &server.state_dir),
+        ("run_dir", &server.run_dir),
+    ]
+    .into_iter()
+    .chain([("smb_conf", &server.smb_conf)])
+    .chain(
+        server
+            .pipe_directory
+            .iter()
+            .map(|path| ("pipe_directory", path)),
+    )
+    .chain(
+        server
+            .static_shares
+            .iter()
+            .map(|path| ("static_shares", path)),
+    );
+    for (name, path) in paths {
+        if !path.is_absolute() {
+            return Err((
+                name.into(),
+                format!("{} is not an absolute path", path.display()),
+            ));
+        }
+    }
+    if server.static_shares.is_some() && server.pipe_directory.is_none() {
+        return Err((
+            "pipe_directory".into(),
+            "needed with static_shares: there is no smb.conf to take it from".into(),
+        ));
+    }
+    if server.static_shares.is_some() && server.name.is_none() {
+        return Err((
+            "name".into(),
+            "needed with static_shares: there is no smb.conf to take it from".into(),
+        ));
+    }
+    for alias in &server.aliases {
+        if !is_server_name(alias) {
+            return Err(("aliases".into(), format!("{alias:?} is not a host name")));
+        }
+    }
+    for sid in &server.admin_sids {
+        if !is_sid(sid) {
+            return Err((
+                "admin_sids".into(),
+                format!("{sid:?} is not a SID of the form S-1-5-32-551"),
+            ));
+        }
+    }
+    let timers = [
+        ("short_timer", server.short_timer),
+        ("long_timer", server.long_timer),
+    ];
+    for (name, timer) in timers.into_iter().chain([("max_wait", server.max_wait)]) {
+        if timer.is_zero() {
+            return Err((name.into(), "must be longer than zero".into()));
+        }
+    }
+    if server.max_connections == 0 {
+        return Err(("max_connections".into(), "must be at least 1".into()));
+    }
+    let mut seen = BTreeSet::new();
+    for share in &server.shares {
+        if !BACKENDS.contains(&share.backend.as_str()) {
+            return Err((
+                format!("share {:?}: backend", share.name),
+                format!("{:?} is none of {}", share.backend, BACKENDS.join(", ")),
+            ));
+        }
+        if share.backend == "memory" && server.static_shares.is_none() {
+            return Err((
+                format!("share {:?}: backend", share.name),
+                "\"memory\" keeps nothing and is allowed with static_shares only".into(),
+            ));
+        }
+        if !seen.insert(share.name.to_lowercase()) {
+            return Err((
+                format!("share {:?}", share.name),
+                "is configured twice".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_server_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.starts_with(['.', '-'])
+        && name
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '.' | '_'))
+}
+
+fn is_sid(sid: &str) -> bool {
+    let mut parts = sid.split('-');
+    parts.next().is_some_and(|s| s.eq_ignore_ascii_case("s"))
+        && parts.next() == Some("1")
+        && parts.clone().next().is_some()
+        && parts.all(|part| part.parse::<u64>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Config::parse(text, Path::new("fsrvpd.toml"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn the_smallest_file_is_one_server() {
+        let config = Config::parse("[[server]]\n", Path::new("fsrvpd.toml")).unwrap();
+        assert_eq!(config.servers[0].commit_limit.as_secs(), 10);
+        assert_eq!(
+            config.servers[0].min_auth_level,
+            super::super::MinAuthLevel::Integrity
+        );
+    }
+
+    #[test]
+    fn refusals_name_file_key_and_remedy() {
+        let cases = [
+            ("", "missing field `server`"),
+            ("server = []", "no [[server]] is configured"),
+            ("[[server]]\nstate = 1", "unknown field `state`"),
+            (
+                "[[server]]\nstate_dir = 'x'",
+                "server[0].state_dir: x is not an absolute path",
+            ),
+            (
+                "[listen.tcp]\naddress = '10.0.0.1:1'\n[[server]]",
+                "is not a loopback address",
+            ),
+            (
+                "[listen.tcp]\naddress = '127.0.0.1:1'\nserver = 'x'\n[[server]]",
+                "no [[server]] with",
+            ),
+            (
+                "[[server]]\n[[server]]\nstate_dir = '/x'",
+                "each needs a name of its own",
+            ),
+            (
+                "[[server]]\nname='a'\n[[server]]\nname='A'\nstate_dir='/x'",
+                "is used twice",
+            ),
+            (
+                "[[server]]\nname='a'\n[[server]]\nname='b'",
+                "used by another [[server]]",
+            ),
+            ("[[server]]\nadmin_sids = ['BO']", "is not a SID"),
+            ("[[server]]\nshort_timer = '0s'", "must be longer than zero"),
+            ("[[server]]\ncommit_limit = 'soon'", "expected a duration"),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\nbackend='lvm'",
+                "is none of auto",
+            ),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\nbackend='memory'",
+                "static_shares only",
+            ),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\n[[server.share]]\nname='A'",
+                "twice",
+            ),
+            (
+                "[[server]]\nstatic_shares='/x'",
+                "needed with static_shares",
+            ),
+            ("[[server]]\nprofile='nt4'", "unknown variant `nt4`"),
+        ];
+        for (text, expected) in cases {
+            let message = refused(text);
+            assert!(message.contains(expected), "{text:?} gave {message:?}");
+            assert!(message.starts_with("fsrvpd.toml"), "{message:?}");
+        }
+    }
+}
