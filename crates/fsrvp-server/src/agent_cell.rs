@@ -1,0 +1,246 @@
+//! The single owner of an agent: calls, job outcomes, commits and time go in one after the other,
+//! and what the agent wants done is handed on before the next one gets its turn.
+//!
+//! The agent computes and never waits, so a plain mutex guards it: a call that needs no job and no
+//! commit is answered on the connection's own task without a hop. Commits run on the store's
+//! thread, jobs on theirs.
+
+use crate::clock::Clock;
+use crate::executor::Executor;
+use crate::store::StateStore;
+use fsrvp_idl::{Request, Response};
+use fsrvp_proto::event::Event;
+use fsrvp_proto::{
+    Action, Agent, AgentView, Call, CallId, Caller, Edit, JobId, JobOutcome, OwnNames, PersistId,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+/// Where events go.
+pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
+
+/// An agent with its driver.
+pub struct AgentCell {
+    state: Mutex<State>,
+    executor: Arc<Executor>,
+    clock: Clock,
+    events: EventSink,
+    timer: Notify,
+    this: Weak<Self>,
+}
+
+struct State {
+    agent: Agent,
+    next_call: u64,
+    waiting: HashMap<CallId, oneshot::Sender<Response>>,
+    /// The call that is being passed in, and its reply if that comes at once.
+    current: Option<(CallId, Option<Response>)>,
+    timeout: Option<Duration>,
+    commits: Option<mpsc::Sender<(PersistId, Vec<Edit>)>>,
+    threads: Option<Threads>,
+}
+
+struct Threads {
+    store: std::thread::JoinHandle<()>,
+    timer: tokio::task::JoinHandle<()>,
+}
+
+impl std::fmt::Debug for AgentCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentCell").finish_non_exhaustive()
+    }
+}
+
+impl AgentCell {
+    /// Starts to drive an agent: its store's thread and its timer run until the cell is shut down
+    /// or dropped. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The store's thread cannot be started.
+    pub fn start(
+        agent: Agent,
+        executor: Arc<Executor>,
+        store: Arc<dyn StateStore>,
+        clock: Clock,
+        events: EventSink,
+    ) -> std::io::Result<Arc<Self>> {
+        let (commits, queue) = mpsc::channel();
+        let cell = Arc::new_cyclic(|this| Self {
+            state: Mutex::new(State {
+                agent,
+                next_call: 0,
+                waiting: HashMap::new(),
+                current: None,
+                timeout: None,
+                commits: Some(commits),
+                threads: None,
+            }),
+            executor,
+            clock,
+            events,
+            timer: Notify::new(),
+            this: Weak::clone(this),
+        });
+        let owner = Arc::downgrade(&cell);
+        let store = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || commit_all(&queue, &*store, &owner))?;
+        let timer = tokio::spawn(run_timer(Arc::clone(&cell)));
+        cell.lock().threads = Some(Threads { store, timer });
+        cell.with(|_, _| {});
+        Ok(cell)
+    }
+
+    /// Passes a call to the agent and waits for its reply. Dropping the future tells the agent
+    /// that the caller has gone; the call's effects go on.
+    pub async fn call(&self, caller: Caller, request: Request) -> Option<Response> {
+        let (id, receiver) = {
+            let mut state = self.lock();
+            let id = CallId(state.next_call);
+            state.next_call += 1;
+            state.current = Some((id, None));
+            state.agent.handle_call(self.clock.now(), Call { id, caller, request });
+            self.pump(&mut state);
+            if let Some((_, Some(response))) = state.current.take() {
+                return Some(response);
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.waiting.insert(id, sender);
+            (id, receiver)
+        };
+        let _gone = CallerGone { cell: self, id };
+        receiver.await.ok()
+    }
+
+    /// What the operator may see.
+    pub fn view(&self) -> AgentView {
+        self.lock().agent.view(self.clock.now())
+    }
+
+    /// Replaces the names and addresses under which clients may name this server.
+    pub fn set_own_names(&self, names: OwnNames) {
+        self.lock().agent.set_own_names(names);
+    }
+
+    /// Answers everybody who waits and tells jobs to stop.
+    pub fn shut_down(&self) {
+        self.with(Agent::shutdown);
+    }
+
+    /// Stops driving: no commit is accepted any more, the timer stops. Gives the store's thread,
+    /// which ends when the commits handed to it before are done.
+    pub fn close(&self) -> Option<std::thread::JoinHandle<()>> {
+        let mut state = self.lock();
+        state.commits = None;
+        let threads = state.threads.take()?;
+        threads.timer.abort();
+        Some(threads.store)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Agent, fsrvp_proto::Now)) {
+        let mut state = self.lock();
+        change(&mut state.agent, self.clock.now());
+        self.pump(&mut state);
+    }
+
+    fn job_ended(&self, id: JobId, outcome: JobOutcome) {
+        self.with(|agent, now| agent.handle_job(now, id, outcome));
+    }
+
+    fn persisted(&self, id: PersistId, result: Result<(), String>) {
+        self.with(|agent, now| agent.handle_persisted(now, id, result));
+    }
+
+    /// Performs what the agent asks for, in its order.
+    fn pump(&self, state: &mut State) {
+        while let Some(action) = state.agent.poll_action() {
+            match action {
+                Action::Persist { id, edits } => {
+                    if let Some(commits) = &state.commits {
+                        let _ = commits.send((id, edits));
+                    }
+                }
+                Action::Run { id, job } => {
+                    let this = Weak::clone(&self.this);
+                    self.executor.start(id, job, move |outcome| {
+                        if let Some(this) = this.upgrade() {
+                            this.job_ended(id, outcome);
+                        }
+                    });
+                }
+                Action::Cancel { id } => self.executor.cancel(id),
+                Action::Reply { id, response } => match &mut state.current {
+                    Some((current, reply)) if *current == id => *reply = Some(response),
+                    _ => {
+                        if let Some(sender) = state.waiting.remove(&id) {
+                            let _ = sender.send(response);
+                        }
+                    }
+                },
+                Action::Report(event) => (self.events)(event),
+            }
+        }
+        let timeout = state.agent.poll_timeout();
+        if timeout != state.timeout {
+            state.timeout = timeout;
+            self.timer.notify_one();
+        }
+    }
+}
+
+/// Tells the agent that nobody waits for the reply any more, unless it has come.
+struct CallerGone<'a> {
+    cell: &'a AgentCell,
+    id: CallId,
+}
+
+impl Drop for CallerGone<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cell.lock();
+        if state.waiting.remove(&self.id).is_some() {
+            state.agent.handle_caller_gone(self.cell.clock.now(), self.id);
+            self.cell.pump(&mut state);
+        }
+    }
+}
+
+fn commit_all(
+    queue: &mpsc::Receiver<(PersistId, Vec<Edit>)>,
+    store: &dyn StateStore,
+    owner: &Weak<AgentCell>,
+) {
+    for (id, edits) in queue {
+        let result = store.commit(&edits).map_err(|error| {
+            tracing::error!(error = %error, "the table could not be stored");
+            error.to_string()
+        });
+        match owner.upgrade() {
+            Some(cell) => cell.persisted(id, result),
+            None => return,
+        }
+    }
+}
+
+async fn run_timer(cell: Arc<AgentCell>) {
+    loop {
+        let changed = cell.timer.notified();
+        let timeout = cell.lock().timeout;
+        match timeout {
+            Some(at) => tokio::select! {
+                () = changed => continue,
+                () = tokio::time::sleep_until(cell.clock.instant(at)) => {}
+            },
+            None => {
+                changed.await;
+                continue;
+            }
+        }
+        cell.with(|agent, now| agent.handle_timeout(now));
+    }
+}

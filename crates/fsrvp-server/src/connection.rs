@@ -1,0 +1,163 @@
+//! Drives one association over one stream.
+
+use crate::clock::Clock;
+use crate::dispatch::{Dispatcher, Peer};
+use crate::metrics;
+use bytes::{Bytes, BytesMut};
+use dcerpc_proto::FaultStatus;
+use dcerpc_proto::assoc::{CloseReason, ServerAction, ServerAssociation, StepTicket};
+use dcerpc_proto::security::{Leg, SecurityError};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// A byte stream that carries PDUs.
+pub trait PduStream: Send {
+    /// Appends what has arrived; 0 at the end of the stream. Cancel safe.
+    fn read(&mut self, buffer: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Sends PDUs, on a pipe one a message.
+    fn send(&mut self, pdus: &[Bytes]) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub struct Service {
+    /// Executes the calls.
+    pub dispatcher: Dispatcher,
+    /// Time.
+    pub clock: Clock,
+    /// Bounds the logons that are verified at a time: they may block in winbind or GSSAPI.
+    pub logons: Arc<Semaphore>,
+    /// Longest time that the verification of one token may take.
+    pub logon_limit: Duration,
+}
+
+type Reply<'a> = Pin<Box<dyn Future<Output = (u32, Result<Bytes, FaultStatus>)> + Send + 'a>>;
+type Stepped =
+    Pin<Box<dyn Future<Output = Option<(StepTicket, Result<Leg, SecurityError>)>> + Send>>;
+
+/// Serves a connection until either side closes it.
+pub async fn serve<S: PduStream>(
+    mut stream: S,
+    mut association: ServerAssociation,
+    peer: &Peer,
+    service: &Service,
+) {
+    match drive(&mut stream, &mut association, peer, service).await {
+        Ok(None) => {}
+        Ok(Some(reason)) => {
+            metrics::closed(&reason);
+            tracing::info!(client = ?peer.caller.address, reason = %reason, "connection closed");
+        }
+        Err(error) => {
+            tracing::debug!(client = ?peer.caller.address, error = %error, "connection lost");
+        }
+    }
+}
+
+async fn drive<S: PduStream>(
+    stream: &mut S,
+    association: &mut ServerAssociation,
+    peer: &Peer,
+    service: &Service,
+) -> io::Result<Option<CloseReason>> {
+    let mut input = BytesMut::with_capacity(1_024);
+    let mut output = Vec::new();
+    let mut reply: Option<Reply<'_>> = None;
+    let mut stepped: Option<Stepped> = None;
+    let sleep = tokio::time::sleep_until(service.clock.instant(Duration::MAX));
+    tokio::pin!(sleep);
+    loop {
+        let mut close = None;
+        while let Some(action) = association.poll_action() {
+            match action {
+                ServerAction::Transmit(pdu) => output.push(pdu),
+                ServerAction::Call(call) => {
+                    let id = call.call_id;
+                    let handling = service.dispatcher.handle(peer, call);
+                    reply = Some(Box::pin(async move { (id, handling.await) }));
+                }
+                ServerAction::Step(ticket) => stepped = Some(step(ticket, service)),
+                // The agent's calls cannot be taken back; their effects go on without a reader.
+                ServerAction::CancelCall { .. } => {}
+                ServerAction::Close(reason) => close = Some(reason),
+            }
+        }
+        if !output.is_empty() {
+            stream.send(&output).await?;
+            output.clear();
+        }
+        if close.is_some() {
+            return Ok(close);
+        }
+        // The timer is put forward only when it fires: most deadlines are pushed back by every
+        // PDU and never come.
+        let deadline = association.poll_timeout().map(|at| service.clock.instant(at));
+        if deadline.is_some_and(|deadline| deadline < sleep.deadline()) {
+            sleep.as_mut().reset(deadline.unwrap_or_else(tokio::time::Instant::now));
+        }
+        tokio::select! {
+            biased;
+            (call_id, outcome) = poll_some(&mut reply), if reply.is_some() => {
+                reply = None;
+                if let Err(fault) = &outcome {
+                    metrics::faulted(*fault);
+                }
+                association.handle_reply(service.clock.monotonic(), call_id, outcome);
+            }
+            outcome = poll_some(&mut stepped), if stepped.is_some() => {
+                stepped = None;
+                let now = service.clock.monotonic();
+                match outcome {
+                    Some((ticket, leg)) => association.handle_stepped(now, ticket, leg),
+                    None => association.handle_step_abandoned(
+                        now,
+                        SecurityError::Unavailable("the verification took too long".to_owned()),
+                    ),
+                }
+            }
+            read = stream.read(&mut input), if association.wants_data() => {
+                if read? == 0 {
+                    return Ok(None);
+                }
+                association.handle_data(service.clock.monotonic(), &input);
+                input.clear();
+            }
+            () = &mut sleep => {
+                association.handle_timeout(service.clock.monotonic());
+                let next = association.poll_timeout().unwrap_or(Duration::MAX);
+                sleep.as_mut().reset(service.clock.instant(next));
+            }
+        }
+    }
+}
+
+/// Polls the future in a slot that the caller knows to be full.
+async fn poll_some<F: Future + Unpin>(slot: &mut Option<F>) -> F::Output {
+    match slot {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs one leg of a logon where blocking is allowed, bounded in number and time.
+fn step(mut ticket: StepTicket, service: &Service) -> Stepped {
+    let logons = Arc::clone(&service.logons);
+    let limit = service.logon_limit;
+    Box::pin(async move {
+        let run = async move {
+            let permit = logons.acquire_owned().await.ok()?;
+            let ran = tokio::task::spawn_blocking(move || {
+                let leg = ticket.run();
+                drop(permit);
+                (ticket, leg)
+            });
+            ran.await.ok()
+        };
+        tokio::time::timeout(limit, run).await.ok().flatten()
+    })
+}

@@ -1,0 +1,96 @@
+//! From a verified request PDU to the agent and back: decode, check, authorise, call, encode.
+
+use crate::agent_cell::AgentCell;
+use crate::authz::{Authorizer, PipeIdentity};
+use crate::metrics;
+use bytes::Bytes;
+use dcerpc_proto::FaultStatus;
+use dcerpc_proto::assoc::IncomingCall;
+use fsrvp_idl::{DecodeError, Request, Response, Status};
+use fsrvp_proto::Caller;
+use std::sync::Arc;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// What the agent knows of the caller.
+    pub caller: Caller,
+    /// The SMB session's user; `None` on the laboratory's TCP listener.
+    pub pipe: Option<PipeIdentity>,
+}
+
+/// Serves the FileServerVssAgent interface for one server.
+#[derive(Debug)]
+pub struct Dispatcher {
+    agent: Arc<AgentCell>,
+    authorizer: Authorizer,
+    server: String,
+    calls: metrics::Calls,
+}
+
+impl Dispatcher {
+    /// Serves `agent`, admitting whom `authorizer` admits. `server` is for logs and metrics.
+    #[must_use]
+    pub fn new(agent: Arc<AgentCell>, authorizer: Authorizer, server: String) -> Self {
+        let calls = metrics::Calls::new(&server);
+        Self { agent, authorizer, server, calls }
+    }
+
+    /// Executes one call. The order of checks: the stub decodes, then the caller, then the
+    /// method's own; the security level has been checked by the association.
+    ///
+    /// # Errors
+    /// The fault that answers a stub that does not decode, or whose verification trailer
+    /// contradicts the request.
+    pub async fn handle(&self, peer: &Peer, call: IncomingCall) -> Result<Bytes, FaultStatus> {
+        let (request, rest) = match Request::decode(call.opnum, &call.stub, call.byte_order) {
+            Ok(decoded) => decoded,
+            Err(DecodeError::UnknownOpnum(_)) => return Err(FaultStatus::OPNUM_OUT_OF_RANGE),
+            Err(error) => {
+                tracing::info!(
+                    server = self.server,
+                    opnum = call.opnum,
+                    client = ?peer.caller.address,
+                    error = %error,
+                    "a request does not decode"
+                );
+                return Err(FaultStatus::BAD_STUB_DATA);
+            }
+        };
+        if let Err(error) = call.verification.check(rest) {
+            tracing::warn!(
+                server = self.server,
+                client = ?peer.caller.address,
+                error = %error,
+                "a request was tampered with"
+            );
+            return Err(FaultStatus::ACCESS_DENIED);
+        }
+        let method = request.opnum();
+        let context = call.security.as_ref().map(|security| &*security.identity);
+        if let Err(refusal) = self.authorizer.check(peer.pipe.as_ref(), context) {
+            metrics::refused(&self.server, &refusal);
+            tracing::warn!(
+                server = self.server,
+                method = ?method,
+                client = ?peer.caller.address,
+                pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
+                pipe_sids = ?peer.pipe.as_ref().map(|pipe| &pipe.sids),
+                rpc_account = context.map(|identity| identity.account.as_str()),
+                rpc_sids = ?context.map(|identity| &identity.sids),
+                reason = %refusal,
+                "a call was refused"
+            );
+            return Ok(Response::failed(method, Status::E_ACCESSDENIED).encode());
+        }
+        let mut caller = peer.caller.clone();
+        if let Some(identity) = context {
+            caller.account.clone_from(&identity.account);
+        }
+        let response = self.agent.call(caller, request).await.unwrap_or_else(|| {
+            Response::failed(method, Status::VSS_E_UNEXPECTED_PROVIDER_ERROR)
+        });
+        self.calls.answered(method, response.status());
+        Ok(response.encode())
+    }
+}

@@ -1,0 +1,184 @@
+//! Runs the agent's jobs on the snapshot backends and the share directory.
+//!
+//! Everything here may block; [`Executor::start`] gives every job a thread of its own, so that a
+//! system call that hangs holds up nobody else.
+
+mod commit;
+mod seal;
+mod share;
+
+use fsrvp_idl::ShareName;
+use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located};
+use fsrvp_proto::{Job, JobId, JobOutcome, ShareDirectory};
+use fsrvp_snapshot::{Backends, Deadline, SnapshotBackend};
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Which backend a share is to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// Whichever fits.
+    Probe,
+    /// None: the share is not offered for shadow copies.
+    Never,
+    /// This one.
+    Named(BackendName),
+}
+
+/// Runs jobs for one agent.
+pub struct Executor {
+    backends: Arc<Backends>,
+    directory: Arc<dyn ShareDirectory>,
+    choices: BTreeMap<ShareName, Choice>,
+    runtime: tokio::runtime::Handle,
+    running: Mutex<HashMap<JobId, Arc<AtomicBool>>>,
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("choices", &self.choices).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// An executor over these parts; `runtime` lends the threads.
+    #[must_use]
+    pub fn new(
+        backends: Arc<Backends>,
+        directory: Arc<dyn ShareDirectory>,
+        choices: BTreeMap<ShareName, Choice>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self { backends, directory, choices, runtime, running: Mutex::default() }
+    }
+
+    /// Starts a job; `done` is called exactly once, on the job's thread, when it has ended.
+    pub fn start(
+        self: &Arc<Self>,
+        id: JobId,
+        job: Job,
+        done: impl FnOnce(JobOutcome) + Send + 'static,
+    ) {
+        let cancelled = Arc::<AtomicBool>::default();
+        self.running().insert(id, Arc::clone(&cancelled));
+        let this = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            let lost = lost_outcome(&job);
+            let run = AssertUnwindSafe(|| this.run(job, &cancelled));
+            let outcome = std::panic::catch_unwind(run).unwrap_or(lost);
+            this.running().remove(&id);
+            done(outcome);
+        });
+    }
+
+    /// Tells a running job to stop as soon as it can.
+    pub fn cancel(&self, id: JobId) {
+        if let Some(cancelled) = self.running().get(&id) {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Number of jobs that run.
+    #[must_use]
+    pub fn running_jobs(&self) -> usize {
+        self.running().len()
+    }
+
+    /// Runs a job to its end on this thread.
+    pub fn run(&self, job: Job, cancelled: &Arc<AtomicBool>) -> JobOutcome {
+        let within = |limit: Option<Duration>| Deadline {
+            cancelled: Arc::clone(cancelled),
+            ..Deadline::within(limit)
+        };
+        match job {
+            Job::Locate { share } => JobOutcome::Located(self.locate(&share)),
+            Job::Prepare { copies, .. } => {
+                JobOutcome::Prepared(self.prepare(&copies, &within(None)))
+            }
+            Job::Commit { copies, unprepared, writable, limit, .. } => JobOutcome::Committed(
+                self.commit(&copies, &unprepared, writable, &within(limit)),
+            ),
+            Job::Expose { shares, .. } => JobOutcome::Exposed(self.expose(&shares)),
+            Job::Seal { shares, .. } => JobOutcome::Sealed(self.seal(&shares)),
+            Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts)),
+        }
+    }
+
+    fn locate(&self, share: &ShareName) -> Result<Located, Failure> {
+        let base = self.directory.lookup(share)?;
+        let choice = self.choices.get(share).unwrap_or(&Choice::Probe);
+        let selection = match choice {
+            Choice::Probe => self.backends.select(&base.path),
+            Choice::Named(name) => self.backends.select_named(name, &base.path),
+            Choice::Never => {
+                return Err(Failure::new(
+                    FailureKind::Unsupported,
+                    format!("share {share}: backend = \"none\" is configured for it"),
+                ));
+            }
+        }
+        .map_err(|error| in_share(share, error.into()))?;
+        Ok(Located {
+            share: base.name,
+            path: base.path,
+            backend: selection.backend,
+            volume: selection.probe.volume,
+            inner: selection.probe.inner,
+            compatibility: selection.probe.compatibility,
+        })
+    }
+
+    /// Removes shares, then copies; goes on past failures.
+    fn remove(&self, artefacts: Vec<Artefact>) -> Vec<(Artefact, Failure)> {
+        let (shares, copies): (Vec<_>, Vec<_>) =
+            artefacts.into_iter().partition(|a| matches!(a, Artefact::Share(_)));
+        shares
+            .into_iter()
+            .chain(copies)
+            .filter_map(|artefact| {
+                let removed = match &artefact {
+                    Artefact::Share(name) => self.directory.withdraw(name),
+                    Artefact::Copy(copy) => self
+                        .backend(&copy.backend)
+                        .and_then(|backend| backend.delete(copy).map_err(Failure::from)),
+                };
+                removed.err().map(|failure| (artefact, failure))
+            })
+            .collect()
+    }
+
+    fn backend(&self, name: &BackendName) -> Result<&Arc<dyn SnapshotBackend>, Failure> {
+        self.backends.by_name(name).ok_or_else(|| {
+            Failure::new(
+                FailureKind::Other,
+                format!("backend {name} does not exist in this fsrvpd; install the one that has it"),
+            )
+        })
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<AtomicBool>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_share(share: &ShareName, failure: Failure) -> Failure {
+    Failure { detail: format!("share {share}: {}", failure.detail), ..failure }
+}
+
+/// What a job's owner hears if its thread dies.
+fn lost_outcome(job: &Job) -> JobOutcome {
+    let lost = || Failure::new(FailureKind::Lost, "the job's thread died");
+    match job {
+        Job::Locate { .. } => JobOutcome::Located(Err(lost())),
+        Job::Prepare { .. } => JobOutcome::Prepared(Err(lost())),
+        Job::Commit { .. } => JobOutcome::Committed(Err(lost())),
+        Job::Expose { .. } => JobOutcome::Exposed(Err(lost())),
+        Job::Seal { .. } => JobOutcome::Sealed(Err(lost())),
+        Job::Remove { artefacts } => {
+            JobOutcome::Removed(artefacts.iter().map(|a| (a.clone(), lost())).collect())
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! RecoveryComplete: shares turn read-only, writers are cut off, snapshots are sealed, and the
+//! seal is tried through the path that the SMB server serves.
+
+use super::{Executor, in_share};
+use fsrvp_proto::job::{CopyRef, Exposure, Failure};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+impl Executor {
+    pub(super) fn seal(&self, shares: &[Exposure]) -> Result<(), Failure> {
+        let names: Vec<_> = shares.iter().map(|exposure| exposure.name.clone()).collect();
+        self.directory.make_read_only(&names)?;
+        let copies: BTreeSet<&CopyRef> = shares.iter().map(|exposure| &exposure.copy).collect();
+        for copy in copies {
+            self.backend(&copy.backend)?.seal(copy)?;
+        }
+        for exposure in shares {
+            self.verify(exposure).map_err(|failure| in_share(&exposure.base, failure))?;
+        }
+        Ok(())
+    }
+
+    fn verify(&self, exposure: &Exposure) -> Result<(), Failure> {
+        let backend = self.backend(&exposure.copy.backend)?;
+        let path = backend.expose(exposure)?;
+        let via = match self.directory.serving_process() {
+            Some(process) => as_seen_by(process, &path),
+            None => path,
+        };
+        Ok(backend.verify_sealed(&exposure.copy, &via)?)
+    }
+}
+
+/// The path in the mount namespace of another process.
+fn as_seen_by(process: u32, path: &Path) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{process}/root"));
+    match path.strip_prefix("/") {
+        Ok(relative) => root.join(relative),
+        Err(_) => path.to_owned(),
+    }
+}
