@@ -210,6 +210,8 @@ fn opening(path: &Path, error: DatabaseError) -> StoreError {
 mod tests {
     use super::*;
 
+    type Damage = fn(&mut Vec<u8>);
+
     fn edit(key: &str, value: Option<&[u8]>) -> Edit {
         Edit {
             key: key.to_owned(),
@@ -260,7 +262,7 @@ mod tests {
         drop(store);
         let path = dir.path().join("table.redb");
         let whole = std::fs::read(&path).unwrap();
-        let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+        let damages: [(&str, Damage); 4] = [
             ("cut short", |bytes| bytes.truncate(1_000)),
             ("emptied", Vec::clear),
             ("overwritten at the start", |bytes| bytes[..16].fill(0)),
