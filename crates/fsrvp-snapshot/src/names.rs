@@ -1,0 +1,158 @@
+//! File names that are made of other names: folders of shares and servers, and the `@GMT-` labels
+//! of previous versions.
+
+use fsrvp_idl::{FileTime, ShareName};
+use std::fmt::Write as _;
+
+/// Longest file name, in bytes.
+const NAME_MAX: usize = 255;
+
+/// The folder of a share: see [`component`]; two spellings of a share have one folder.
+#[must_use]
+pub fn share_folder(share: &ShareName) -> String {
+    component(&share.folded())
+}
+
+/// A safe file name for `text`, different for different texts: letters, digits, `-`, `_`, `$` and
+/// inner dots stay, every other byte becomes `=XX`. Names past 255 bytes are cut and end with a
+/// hash. (`%` would be a substitution in smb.conf, where these names are written by hand.)
+#[must_use]
+pub fn component(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        let plain = character.is_alphanumeric()
+            || matches!(character, '-' | '_' | '$')
+            || (character == '.' && at > 0);
+        if plain {
+            name.push(character);
+        } else {
+            let mut buffer = [0; 4];
+            for byte in character.encode_utf8(&mut buffer).bytes() {
+                let _ = write!(name, "={byte:02X}");
+            }
+        }
+    }
+    if name.is_empty() {
+        return "=".into();
+    }
+    if name.len() > NAME_MAX {
+        let hash = format!("=={:016x}", fnv1a(text.as_bytes()));
+        let mut end = NAME_MAX.saturating_sub(hash.len());
+        while !name.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        name.truncate(end);
+        name.push_str(&hash);
+    }
+    name
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Length of a label.
+pub const GMT_LABEL_LENGTH: usize = "@GMT-YYYY.MM.DD-HH.MM.SS".len();
+
+/// \[MS-SMB2\] 2.2.32.2, the label of a previous version of `created` plus `later` seconds, in UTC:
+/// `@GMT-YYYY.MM.DD-HH.MM.SS`. Years past 9999 are not representable and show as 9999.
+#[must_use]
+pub fn gmt_label(created: FileTime, later: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let seconds = created.unix_seconds().saturating_add(later).min(LAST);
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("@GMT-{year:04}.{month:02}.{day:02}-{hour:02}.{minute:02}.{second:02}")
+}
+
+/// The proleptic Gregorian date of a number of days after 1970-01-01: counted in years that begin
+/// in March, so that the leap day is the last of its year.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    // Days from 0000-03-01 to 1970-01-01.
+    let days = days.saturating_add(719_468);
+    let era = days / DAYS_OF_400_YEARS;
+    let day_of_era = days % DAYS_OF_400_YEARS;
+    let leap_days_before = day_of_era / 1_460 + day_of_era / (DAYS_OF_400_YEARS - 1);
+    let year_of_era = (day_of_era + day_of_era / 36_524 - leap_days_before) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let january_or_february = if month <= 2 { 1 } else { 0 };
+    (era * 400 + year_of_era + january_or_february, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn at(unix: u64) -> FileTime {
+        FileTime::from_unix(Duration::from_secs(unix))
+    }
+
+    #[test]
+    fn labels() {
+        // Expected values from date(1): `date -u -d @N +@GMT-%Y.%m.%d-%H.%M.%S`.
+        for (unix, label) in [
+            (0, "@GMT-1970.01.01-00.00.00"),
+            (951_782_399, "@GMT-2000.02.28-23.59.59"),
+            (951_782_400, "@GMT-2000.02.29-00.00.00"),
+            (951_868_800, "@GMT-2000.03.01-00.00.00"),
+            (1_709_251_199, "@GMT-2024.02.29-23.59.59"),
+            (1_735_689_599, "@GMT-2024.12.31-23.59.59"),
+            (4_107_542_400, "@GMT-2100.03.01-00.00.00"),
+            (253_402_300_799, "@GMT-9999.12.31-23.59.59"),
+        ] {
+            assert_eq!(gmt_label(at(unix), 0), label);
+            assert_eq!(label.len(), GMT_LABEL_LENGTH);
+        }
+        assert_eq!(gmt_label(at(951_782_399), 1), "@GMT-2000.02.29-00.00.00");
+        assert_eq!(gmt_label(FileTime(u64::MAX), 9), "@GMT-9999.12.31-23.59.59");
+    }
+
+    #[test]
+    fn folders() {
+        for (share, folder) in [
+            ("Data", "data"),
+            ("hidden$", "hidden$"),
+            ("a b%c", "a=20b=25c"),
+            ("..", "=2E."),
+            ("../../etc", "=2E.=2F..=2Fetc"),
+            ("v1.2", "v1.2"),
+            ("Übung", "übung"),
+            ("a=b", "a=3Db"),
+            ("", "="),
+        ] {
+            assert_eq!(share_folder(&ShareName::new(share)), folder);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_safe_component(text in "\\PC{0,300}") {
+            let name = component(&text);
+            prop_assert!(!name.is_empty() && name.len() <= NAME_MAX);
+            prop_assert!(!name.starts_with('.') && !name.contains(['/', '\0']));
+        }
+
+        #[test]
+        fn different_texts_have_different_names(a in "[ -~]{0,12}", b in "[ -~]{0,12}") {
+            prop_assert_eq!(a == b, component(&a) == component(&b));
+        }
+
+        #[test]
+        fn long_names_differ_in_their_hash(tail in "[a-z]{1,8}", other in "[a-z]{1,8}") {
+            let text = |tail: &str| component(&format!("{}{tail}", "x".repeat(300)));
+            prop_assert_eq!(tail == other, text(&tail) == text(&other));
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The backends of a server and the choice between them.
+
+use crate::backend::{BackendError, Probe, SnapshotBackend};
+use fsrvp_proto::job::BackendName;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the configuration says of a share's backend: `auto`, `none` or a backend's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The first backend that can snapshot the share's directory.
+    #[default]
+    Auto,
+    /// This backend and no other.
+    Named(BackendName),
+    /// The share cannot be shadow copied.
+    None,
+}
+
+impl From<&str> for Choice {
+    fn from(text: &str) -> Self {
+        match text {
+            "auto" => Self::Auto,
+            "none" => Self::None,
+            name => Self::Named(BackendName(name.to_owned())),
+        }
+    }
+}
+
+/// A backend that serves a share's directory, and why.
+#[derive(Clone)]
+pub struct Selected {
+    /// The backend.
+    pub backend: Arc<dyn SnapshotBackend>,
+    /// Its name.
+    pub name: BackendName,
+    /// What it said of the directory.
+    pub probe: Probe,
+    /// Why this one, for logs and `/v1/shares`.
+    pub reason: String,
+}
+
+impl fmt::Debug for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selected")
+            .field("name", &self.name)
+            .field("probe", &self.probe)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All backends of a server, in the order in which they are probed.
+#[derive(Clone, Default)]
+pub struct Backends(Vec<Arc<dyn SnapshotBackend>>);
+
+impl fmt::Debug for Backends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl Backends {
+    /// Backends in probing order; of two with one name the first counts.
+    #[must_use]
+    pub fn new(backends: Vec<Arc<dyn SnapshotBackend>>) -> Self {
+        Self(backends)
+    }
+
+    /// The backend with this name.
+    #[must_use]
+    pub fn get(&self, name: &BackendName) -> Option<&Arc<dyn SnapshotBackend>> {
+        self.0.iter().find(|backend| backend.name() == *name)
+    }
+
+    /// All backends in probing order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn SnapshotBackend>> {
+        self.0.iter()
+    }
+
+    /// Their names in probing order.
+    pub fn names(&self) -> impl Iterator<Item = BackendName> {
+        self.0.iter().map(|backend| backend.name())
+    }
+
+    /// The backend for a share's directory. With [`Choice::Auto`] a backend that says
+    /// `Unsupported` passes the question on; any other error ends the search, for a fault of the
+    /// right backend must not hand the share to a wrong one.
+    ///
+    /// # Errors
+    /// `Unsupported` with the reason of every backend that was asked; as
+    /// [`SnapshotBackend::probe`].
+    pub fn select(&self, directory: &Path, choice: &Choice) -> Result<Selected, BackendError> {
+        match choice {
+            Choice::None => Err(refusal(directory, "the configuration says backend = none")),
+            Choice::Named(name) => {
+                let backend = self.get(name).ok_or_else(|| {
+                    refusal(directory, &format!("there is no backend {name}: {self:?}"))
+                })?;
+                let probe = backend.probe(directory)?;
+                Ok(selected(backend, probe, "named in the configuration"))
+            }
+            Choice::Auto => self.first_that_fits(directory),
+        }
+    }
+
+    fn first_that_fits(&self, directory: &Path) -> Result<Selected, BackendError> {
+        let mut refusals = Vec::new();
+        for backend in &self.0 {
+            match backend.probe(directory) {
+                Ok(probe) => {
+                    let reason = if refusals.is_empty() {
+                        "the first that fits".to_owned()
+                    } else {
+                        format!("the first that fits; {}", refusals.join("; "))
+                    };
+                    return Ok(selected(backend, probe, &reason));
+                }
+                Err(BackendError::Unsupported { path, reason }) => {
+                    refusals.push(format!("{}: {}: {reason}", backend.name(), path.display()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if refusals.is_empty() {
+            refusals.push("no backend is configured".to_owned());
+        }
+        Err(refusal(directory, &refusals.join("; ")))
+    }
+}
+
+fn selected(backend: &Arc<dyn SnapshotBackend>, probe: Probe, reason: &str) -> Selected {
+    Selected {
+        backend: Arc::clone(backend),
+        name: backend.name(),
+        probe,
+        reason: reason.to_owned(),
+    }
+}
+
+fn refusal(directory: &Path, reason: &str) -> BackendError {
+    BackendError::Unsupported {
+        path: directory.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Injection, Memory, Step};
+
+    fn memory(name: &str, root: &str) -> Memory {
+        let memory = Memory::named(name);
+        memory.add_volume(root);
+        memory
+    }
+
+    fn backends() -> (Memory, Backends) {
+        let first = memory("first", "/srv/a");
+        let second = memory("second", "/srv/b");
+        let all = Backends::new(vec![Arc::new(first.clone()), Arc::new(second)]);
+        (first, all)
+    }
+
+    #[test]
+    fn auto_takes_the_first_that_fits_and_says_why() {
+        let (_, backends) = backends();
+        let chosen = |path: &str| backends.select(Path::new(path), &Choice::Auto).unwrap();
+        assert_eq!(chosen("/srv/a").name.0, "first");
+        assert_eq!(chosen("/srv/b").name.0, "second");
+        assert!(chosen("/srv/b").reason.contains("first: /srv/b: "));
+    }
+
+    #[test]
+    fn a_refusal_names_every_reason() {
+        let (_, backends) = backends();
+        match backends.select(Path::new("/srv/c"), &Choice::Auto) {
+            Err(BackendError::Unsupported { path, reason }) => {
+                assert_eq!(path, Path::new("/srv/c"));
+                assert!(reason.contains("first: ") && reason.contains("second: "));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn named_and_none_are_obeyed() {
+        let (_, backends) = backends();
+        let select = |path: &str, choice: &str| {
+            backends
+                .select(Path::new(path), &Choice::from(choice))
+                .map(|selected| selected.name.0)
+        };
+        assert_eq!(select("/srv/b", "second").unwrap(), "second");
+        for (path, choice) in [
+            ("/srv/a", "second"),
+            ("/srv/a", "none"),
+            ("/srv/a", "third"),
+        ] {
+            let error = select(path, choice).unwrap_err();
+            assert!(
+                matches!(error, BackendError::Unsupported { .. }),
+                "{choice}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_of_one_backend_does_not_choose_another() {
+        let (first, backends) = backends();
+        first.inject(Injection::at(Step::Probe).fail(|| BackendError::Busy("disk".into())));
+        let error = backends
+            .select(Path::new("/srv/b"), &Choice::Auto)
+            .unwrap_err();
+        assert!(matches!(error, BackendError::Busy(_)), "{error}");
+    }
+
+    #[test]
+    fn no_backends_is_a_refusal() {
+        let error = Backends::default()
+            .select(Path::new("/srv/a"), &Choice::Auto)
+            .unwrap_err();
+        assert!(matches!(error, BackendError::Unsupported { .. }));
+    }
+}
