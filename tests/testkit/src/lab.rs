@@ -1,0 +1,534 @@
+//! The laboratory as a whole: up, restarts, down.
+
+use crate::agent::{
+    self, AgentFiles, AgentKind, AgentSettings, MinAuthLevel, Profile, SERVER_NAME,
+};
+use crate::samba::{self, Account, Accounts, SambaFiles, SambaPrograms};
+use crate::volume::{self, Share, ShareKey};
+use crate::{Environment, Error, mounts, process};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The file that marks a directory as a laboratory and says how it was made.
+const RECORD: &str = "lab.json";
+const ENVIRONMENT: &str = "env";
+
+/// A unix socket's path has 108 bytes; this leaves room for the longest one below the directory.
+const LONGEST_DIRECTORY: usize = 70;
+
+/// First part of the names of laboratories that tests make, followed by the owner's process id.
+const TEST_PREFIX: &str = "fsrvp-lab.";
+
+/// The Message Sequence Timer's two lengths, in place of 180 s and 1800 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceTimeout {
+    /// In place of 180 s.
+    pub short: Duration,
+    /// In place of 1800 s.
+    pub long: Duration,
+}
+
+/// How a laboratory is made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LabOptions {
+    dir: PathBuf,
+    agent: AgentKind,
+    settings: AgentSettings,
+    programs: SambaPrograms,
+    volume_bytes: u64,
+}
+
+impl LabOptions {
+    /// A laboratory in `dir`, which must not exist or be empty.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, agent: AgentKind) -> Self {
+        Self {
+            dir: dir.into(),
+            agent,
+            settings: AgentSettings {
+                profile: Profile::Spec,
+                min_auth_level: MinAuthLevel::None,
+                sequence_timeout: None,
+                allow_shared_volume: false,
+                server_lines: Vec::new(),
+            },
+            programs: SambaPrograms::default(),
+            volume_bytes: 8 << 30,
+        }
+    }
+
+    /// A laboratory of this process in a fresh directory among the temporary files.
+    #[must_use]
+    pub fn for_test(agent: AgentKind) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{TEST_PREFIX}{}.{number}", std::process::id());
+        Self::new(std::env::temp_dir().join(name), agent)
+    }
+
+    /// `profile`; spec unless set.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.settings.profile = profile;
+        self
+    }
+
+    /// `min_auth_level`.
+    #[must_use]
+    pub fn min_auth_level(mut self, level: MinAuthLevel) -> Self {
+        self.settings.min_auth_level = level;
+        self
+    }
+
+    /// The Message Sequence Timer.
+    #[must_use]
+    pub fn sequence_timeout(mut self, timeout: SequenceTimeout) -> Self {
+        self.settings.sequence_timeout = Some(timeout);
+        self
+    }
+
+    /// `allow_shared_volume`.
+    #[must_use]
+    pub fn allow_shared_volume(mut self) -> Self {
+        self.settings.allow_shared_volume = true;
+        self
+    }
+
+    /// A line more in `[[server]]` of fsrvpd's configuration.
+    #[must_use]
+    pub fn server_line(mut self, line: impl Into<String>) -> Self {
+        self.settings.server_lines.push(line.into());
+        self
+    }
+
+    /// Takes Samba's programs from another system's root. The laboratory's directory has to be seen
+    /// there at the same path.
+    #[must_use]
+    pub fn samba_root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.programs.root = Some(root.into());
+        self
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    options: LabOptions,
+    accounts: Accounts,
+    port: u16,
+}
+
+/// A laboratory that is up. Dropping it takes it down, unless it was [kept](Lab::keep).
+#[derive(Debug)]
+pub struct Lab {
+    record: Record,
+    shares: Vec<Share>,
+    keep: bool,
+}
+
+impl Lab {
+    /// Makes a laboratory. When that fails half-way, what was made is removed again.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for a directory that cannot be used, else what failed.
+    pub fn up(mut options: LabOptions) -> Result<Self, Error> {
+        volume::directory(&options.dir)?;
+        options.dir = fs::canonicalize(&options.dir).map_err(Error::file(&options.dir))?;
+        let dir = options.dir.clone();
+        let shown = dir.display();
+        if dir.join(RECORD).exists() {
+            return Err(Error::Unfit(format!(
+                "{shown} is a laboratory already; take it down first"
+            )));
+        }
+        if fs::read_dir(&dir)
+            .map_err(Error::file(&dir))?
+            .next()
+            .is_some()
+        {
+            return Err(Error::Unfit(format!("{shown} is not empty")));
+        }
+        if dir.as_os_str().len() > LONGEST_DIRECTORY {
+            let limit = LONGEST_DIRECTORY;
+            let _ = fs::remove_dir(&dir);
+            return Err(Error::Unfit(format!(
+                "{shown}: sockets need a path of {limit} bytes or less"
+            )));
+        }
+        refuse_closed_path(&dir)?;
+        let record = Record {
+            options,
+            accounts: Accounts::generate()?,
+            port: free_port()?,
+        };
+        let lab = Self {
+            record,
+            shares: volume::shares(&dir),
+            keep: false,
+        };
+        // From here on, dropping the value removes whatever is there.
+        lab.write_record()?;
+        lab.build()?;
+        Ok(lab)
+    }
+
+    /// Takes up a laboratory that another process left running.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is none.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(RECORD);
+        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+        let record: Record =
+            serde_json::from_str(&text).map_err(|error| Error::file(&path)(error.into()))?;
+        let shares = volume::shares(&record.options.dir);
+        Ok(Self {
+            record,
+            shares,
+            keep: true,
+        })
+    }
+
+    /// Leaves it running when this value goes.
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
+
+    /// Removes every trace.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub fn down(mut self) -> Result<(), Error> {
+        self.keep = true;
+        down(self.dir())
+    }
+
+    fn build(&self) -> Result<(), Error> {
+        let Record {
+            options,
+            accounts,
+            port,
+        } = &self.record;
+        let (dir, files) = (self.dir(), SambaFiles::of(self.dir()));
+        volume::create(dir, options.volume_bytes)?;
+        let timeout = options.settings.sequence_timeout;
+        samba::write_conf(dir, &options.agent, *port, &self.shares, timeout)?;
+        samba::create_accounts(&files, &options.programs, accounts)?;
+        let agent_files = AgentFiles::of(dir);
+        let pipes = files.pipe_directory();
+        agent::write_config(&agent_files, &options.settings, &files.conf, &pipes)?;
+        let own = matches!(options.agent, AgentKind::Samba { .. });
+        // In the order in which a machine starts them: the agent before the file server.
+        self.start_agent()?;
+        samba::start_dcerpcd(dir, &options.programs, own)?;
+        samba::start_smbd(dir, &options.programs, *port)?;
+        self.write_environment()
+    }
+
+    /// Starts our agent; Samba's is started with samba-dcerpcd.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] with the end of its log.
+    pub fn start_agent(&self) -> Result<(), Error> {
+        match &self.record.options.agent {
+            AgentKind::Fsrvpd(program) => agent::start(self.dir(), program).map(drop),
+            AgentKind::Samba { .. } => Ok(()),
+        }
+    }
+
+    /// Ends our agent; `crash` as `kill -9` does. Its store stays.
+    ///
+    /// # Errors
+    /// [`Error::LeftOver`].
+    pub fn stop_agent(&self, crash: bool) -> Result<(), Error> {
+        agent::stop(self.dir(), crash)
+    }
+
+    /// Restarts the agent alone and keeps its store.
+    ///
+    /// # Errors
+    /// As start and stop.
+    pub fn restart_agent(&self) -> Result<(), Error> {
+        match self.record.options.agent {
+            AgentKind::Fsrvpd(_) => {
+                self.stop_agent(false)?;
+                self.start_agent()?;
+            }
+            AgentKind::Samba { .. } => self.restart_dcerpcd()?,
+        }
+        self.write_environment()
+    }
+
+    /// Restarts smbd; every client's connection breaks.
+    ///
+    /// # Errors
+    /// As start and stop.
+    pub fn restart_smbd(&self) -> Result<(), Error> {
+        samba::stop(self.dir(), "smbd")?;
+        samba::start_smbd(self.dir(), &self.record.options.programs, self.record.port)
+    }
+
+    /// Restarts samba-dcerpcd.
+    ///
+    /// # Errors
+    /// As start and stop.
+    pub fn restart_dcerpcd(&self) -> Result<(), Error> {
+        samba::stop(self.dir(), "samba-dcerpcd")?;
+        let own = matches!(self.record.options.agent, AgentKind::Samba { .. });
+        samba::start_dcerpcd(self.dir(), &self.record.options.programs, own).map(drop)
+    }
+
+    /// The laboratory's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.record.options.dir
+    }
+
+    /// A share.
+    ///
+    /// # Panics
+    /// Never: every laboratory has every share.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "ShareKey::ALL is what the list was made from"
+    )]
+    pub fn share(&self, key: ShareKey) -> &Share {
+        self.shares
+            .iter()
+            .find(|share| share.key == key)
+            .expect("every laboratory has every share")
+    }
+
+    /// The backup operator.
+    #[must_use]
+    pub fn backup(&self) -> &Account {
+        &self.record.accounts.backup
+    }
+
+    /// The administrator.
+    #[must_use]
+    pub fn admin(&self) -> &Account {
+        &self.record.accounts.admin
+    }
+
+    /// A user without any right to make shadow copies.
+    #[must_use]
+    pub fn plain(&self) -> &Account {
+        &self.record.accounts.plain
+    }
+
+    /// smbd's TCP port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.record.port
+    }
+
+    /// smb.conf, for servers and clients.
+    #[must_use]
+    pub fn smb_conf(&self) -> PathBuf {
+        SambaFiles::of(self.dir()).conf
+    }
+
+    /// The agent's pipe socket.
+    #[must_use]
+    pub fn pipe(&self) -> PathBuf {
+        SambaFiles::of(self.dir()).pipe()
+    }
+
+    /// fsrvpd's admin socket.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        AgentFiles::of(self.dir()).admin_socket
+    }
+
+    /// fsrvpd's log.
+    #[must_use]
+    pub fn agent_log(&self) -> PathBuf {
+        AgentFiles::of(self.dir()).log
+    }
+
+    /// Process id of the agent, for Samba's own that of samba-dcerpcd.
+    #[must_use]
+    pub fn agent_pid(&self) -> Option<u32> {
+        match self.record.options.agent {
+            AgentKind::Fsrvpd(_) => process::pid_in(&AgentFiles::of(self.dir()).pid),
+            AgentKind::Samba { .. } => SambaFiles::of(self.dir()).pid("samba-dcerpcd"),
+        }
+    }
+
+    /// Process id of the listening smbd.
+    #[must_use]
+    pub fn smbd_pid(&self) -> Option<u32> {
+        SambaFiles::of(self.dir()).pid("smbd")
+    }
+
+    /// Name of the file server, as its clients may also call it.
+    #[must_use]
+    pub fn server_name(&self) -> &'static str {
+        SERVER_NAME
+    }
+
+    /// The environment file.
+    #[must_use]
+    pub fn environment_file(&self) -> PathBuf {
+        self.dir().join(ENVIRONMENT)
+    }
+
+    fn write_record(&self) -> Result<(), Error> {
+        let path = self.dir().join(RECORD);
+        let text = serde_json::to_string_pretty(&self.record)
+            .map_err(|error| Error::file(&path)(error.into()))?;
+        fs::write(&path, text).map_err(Error::file(&path))?;
+        let secret = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&path, secret).map_err(Error::file(&path))
+    }
+
+    fn write_environment(&self) -> Result<(), Error> {
+        let text = |path: &Path| path.display().to_string();
+        let (agent, samba) = (AgentFiles::of(self.dir()), SambaFiles::of(self.dir()));
+        let ours = matches!(self.record.options.agent, AgentKind::Fsrvpd(_));
+        let mut environment = Environment::default();
+        let mut set = |key: &str, value: String| environment.set(key, value);
+        set("HOST", Ipv4Addr::LOCALHOST.to_string());
+        set("PORT", self.port().to_string());
+        set("SERVER_NAME", SERVER_NAME.to_owned());
+        set("SMB_CONF", text(&samba.conf));
+        set("NP_SOCKET", text(&samba.pipe()));
+        for (name, account) in [
+            ("BACKUP", self.backup()),
+            ("PLAIN", self.plain()),
+            ("ADMIN", self.admin()),
+        ] {
+            set(&format!("{name}_USER"), account.user.clone());
+            set(&format!("{name}_PASSWORD"), account.password.clone());
+        }
+        for share in &self.shares {
+            set(share.key.key(), share.name.to_owned());
+            set(&format!("{}_PATH", share.key.key()), text(&share.path));
+        }
+        set(
+            "AGENT_PID",
+            self.agent_pid()
+                .map(|pid| pid.to_string())
+                .unwrap_or_default(),
+        );
+        // Samba's agent has its table in Samba's state directory and no admin socket.
+        set(
+            "CONFIG",
+            text(if ours { &agent.config } else { &samba.conf }),
+        );
+        set(
+            "STATE_DIR",
+            text(&if ours { agent.state } else { samba.state() }),
+        );
+        set(
+            "ADMIN_SOCKET",
+            if ours {
+                text(&agent.admin_socket)
+            } else {
+                String::new()
+            },
+        );
+        set(
+            "METRICS",
+            if ours { "http://localhost/metrics" } else { "" }.to_owned(),
+        );
+        environment.write(&self.environment_file())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = down(self.dir())
+        {
+            eprintln!("laboratory {}: {error}", self.dir().display());
+        }
+    }
+}
+
+/// Removes every trace of the laboratory in `dir`: processes, mounts, loop devices, files. It looks
+/// for them instead of remembering, so that it works on a laboratory that is half made or crashed.
+/// A directory that is not a laboratory is refused; one that does not exist is fine.
+///
+/// # Errors
+/// What could not be removed.
+pub fn down(dir: &Path) -> Result<(), Error> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let dir = fs::canonicalize(dir).map_err(Error::file(dir))?;
+    if !dir.join(RECORD).exists() {
+        return Err(Error::Unfit(format!(
+            "{} is not a laboratory",
+            dir.display()
+        )));
+    }
+    // A server may start a helper while others are being ended: look until there is none.
+    for _ in 0..5 {
+        let pids = process::of_laboratory(&dir);
+        if pids.is_empty() {
+            break;
+        }
+        process::stop(pids, Duration::from_secs(10));
+    }
+    let left = process::of_laboratory(&dir);
+    if !left.is_empty() {
+        return Err(Error::LeftOver(format!("processes {left:?}")));
+    }
+    mounts::remove_below(&dir)?;
+    mounts::detach_below(&dir)?;
+    fs::remove_dir_all(&dir).map_err(Error::file(&dir))
+}
+
+/// Takes down the laboratories of tests whose process has gone without doing so.
+///
+/// # Errors
+/// What could not be removed.
+pub fn sweep() -> Result<(), Error> {
+    let temporary = std::env::temp_dir();
+    for entry in fs::read_dir(&temporary)
+        .map_err(Error::file(&temporary))?
+        .flatten()
+    {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(TEST_PREFIX));
+        let owner = owner.and_then(|rest| rest.split('.').next()?.parse().ok());
+        if owner.is_some_and(|pid: u32| !process::alive(pid)) {
+            down(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// smbd walks to a share as the user, who must be able to pass every directory on the way.
+fn refuse_closed_path(dir: &Path) -> Result<(), Error> {
+    for ancestor in dir.ancestors() {
+        let mode = fs::metadata(ancestor)
+            .map_err(Error::file(ancestor))?
+            .permissions()
+            .mode();
+        if mode & 0o001 == 0 {
+            let (dir, closed) = (dir.display(), ancestor.display());
+            return Err(Error::Unfit(format!(
+                "{dir}: users cannot pass {closed} (mode {:o}); choose another directory",
+                mode & 0o7777
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn free_port() -> Result<u16, Error> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
+    bind()
+        .map(|address| address.port())
+        .map_err(Error::file("127.0.0.1"))
+}

@@ -1,0 +1,126 @@
+//! Mounts and loop devices below a directory, found by looking, not by remembering.
+
+use crate::{Error, Run};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Mount points at or below `dir`, the innermost and newest first.
+pub(crate) fn below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    let table = fs::read_to_string(TABLE).map_err(Error::file(TABLE))?;
+    let mut points: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .filter(|point| point.starts_with(dir))
+        .collect();
+    // The table lists mounts in the order in which they were made.
+    points.reverse();
+    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    Ok(points)
+}
+
+/// Takes every mount at or below `dir` away.
+pub(crate) fn remove_below(dir: &Path) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        let points = below(dir)?;
+        if points.is_empty() {
+            return Ok(());
+        }
+        let patient = began.elapsed() < Duration::from_secs(10);
+        let mut last = None;
+        for point in &points {
+            let mut run = Run::new("umount");
+            if !patient {
+                run = run.arg("--lazy");
+            }
+            last = run.arg(point).check().err().or(last);
+        }
+        if below(dir)?.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            return Err(last.unwrap_or_else(|| Error::LeftOver(format!("mounts {points:?}"))));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Loop devices whose image lies below `dir`.
+pub(crate) fn loop_devices_below(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir("/sys/block")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            fs::read_to_string(entry.path().join("loop/backing_file"))
+                .is_ok_and(|image| Path::new(image.trim_end()).starts_with(dir))
+        })
+        .map(|entry| Path::new("/dev").join(entry.file_name()))
+        .collect()
+}
+
+/// Detaches every loop device whose image lies below `dir`.
+pub(crate) fn detach_below(dir: &Path) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        let devices = loop_devices_below(dir);
+        if devices.is_empty() {
+            return Ok(());
+        }
+        for device in &devices {
+            let _ = Run::new("losetup").arg("--detach").arg(device).output()?;
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            return Err(Error::LeftOver(format!("loop devices {devices:?}")));
+        }
+        if !loop_devices_below(dir).is_empty() {
+            // The kernel detaches a device when its last user has gone.
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Undoes the octal escapes of blank, tab, line feed and backslash.
+fn unescape(field: &str) -> PathBuf {
+    let bytes = field.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match (
+            first,
+            octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()),
+        ) {
+            (b'\\', Some(value)) => {
+                plain.push(value);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+    use std::path::Path;
+
+    #[test]
+    fn escapes_of_mountinfo_are_undone() {
+        assert_eq!(unescape(r"/a\040b\134c"), Path::new(r"/a b\c"));
+        assert_eq!(unescape(r"/plain"), Path::new("/plain"));
+        assert_eq!(unescape(r"/end\04"), Path::new(r"/end\04"));
+    }
+}

@@ -1,0 +1,60 @@
+//! The workspace: where it is, and how its programs are built.
+
+use fsrvp_testkit::{Error, Run};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// cargo in the workspace's root, its output where ours goes.
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(cargo());
+    command
+        .current_dir(root())
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+/// The directory that holds the built programs.
+pub(crate) fn program_directory(release: bool) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    root()
+        .join(target)
+        .join(if release { "release" } else { "debug" })
+}
+
+/// Builds fsrvpd and fsrvpctl and returns the directory they are in.
+pub(crate) fn build_programs(release: bool) -> Result<PathBuf, Error> {
+    let mut arguments = vec![
+        "build",
+        "--package",
+        "fsrvp-server",
+        "--package",
+        "fsrvpctl",
+    ];
+    if release {
+        arguments.push("--release");
+    }
+    let status = cargo_command(&arguments)
+        .status()
+        .map_err(|source| Error::Start {
+            command: Run::new(cargo()).args(&arguments).line(),
+            source,
+        })?;
+    if !status.success() {
+        return Err(Error::Unfit("the programs do not build".to_owned()));
+    }
+    Ok(program_directory(release))
+}
