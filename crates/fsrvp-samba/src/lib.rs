@@ -1,1 +1,4 @@
 //! All that knows Samba: the named pipe hand-over and the share directory.
+
+pub mod npa;
+pub mod pipe;
