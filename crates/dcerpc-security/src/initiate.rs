@@ -17,6 +17,20 @@ pub struct NtlmCredentials {
     pub nt_hash: Key16,
 }
 
+impl NtlmCredentials {
+    /// Credentials from a password.
+    #[must_use]
+    pub fn with_password(user: String, domain: String, password: &Secret) -> Self {
+        let nt_hash = crate::ntlm::crypto::nt_hash(password.expose());
+        Self {
+            user,
+            domain,
+            workstation: String::new(),
+            nt_hash,
+        }
+    }
+}
+
 /// How to log on with Kerberos.
 #[derive(Debug, Clone, Default)]
 pub struct KerberosCredentials {

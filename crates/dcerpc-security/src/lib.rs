@@ -9,10 +9,16 @@
 
 pub mod environment;
 mod initiate;
+mod limits;
+mod mechanism;
+pub mod ntlm;
 mod provider;
 mod secret;
+mod spnego;
+mod targets;
 pub mod verifier;
 
 pub use initiate::{InitiatorConfig, KerberosCredentials, NtlmCredentials, initiator};
 pub use provider::{Limitation, Packages, Provider, ProviderConfig, ServerNames};
 pub use secret::{Key16, Secret};
+pub use targets::AcceptedTargets;

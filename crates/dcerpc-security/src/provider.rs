@@ -7,6 +7,10 @@ use std::sync::Arc;
 use dcerpc_proto::security::{AuthType, SecurityContext, SecurityProvider};
 
 use crate::environment::{Environment, System};
+use crate::mechanism::Mechanism;
+use crate::ntlm::{AcceptorConfig, FreshChallenges, NtlmAcceptor};
+use crate::spnego::{Mechanisms, Package, SpnegoAcceptor};
+use crate::targets::AcceptedTargets;
 use crate::verifier::Verifier;
 
 /// Which packages a server offers.
@@ -97,8 +101,66 @@ impl fmt::Display for Limitation {
 /// Makes acceptors for a server's associations.
 #[derive(Debug)]
 pub struct Provider {
-    config: Arc<ProviderConfig>,
+    packages: Arc<OfferedPackages>,
+    spnego: bool,
     limitations: Vec<Limitation>,
+}
+
+/// The packages besides SPNEGO, as far as they are offered.
+#[derive(Debug)]
+struct OfferedPackages {
+    ntlm: Option<Arc<AcceptorConfig>>,
+    #[cfg(feature = "kerberos")]
+    kerberos: Option<Arc<crate::kerberos::AcceptorConfig>>,
+}
+
+impl OfferedPackages {
+    fn new(config: &ProviderConfig) -> Self {
+        let accepted_targets = AcceptedTargets::new(&config.accepted_targets);
+        let ntlm = config.packages.ntlm.then(|| {
+            Arc::new(AcceptorConfig {
+                challenges: Arc::new(FreshChallenges {
+                    names: config.names.clone(),
+                    environment: Arc::clone(&config.environment),
+                }),
+                verifier: Arc::clone(&config.verifier),
+                require_mic: config.require_mic,
+                accepted_targets: accepted_targets.clone(),
+                allow_unsigned: config.allow_unsigned,
+            })
+        });
+        #[cfg(feature = "kerberos")]
+        let kerberos = config.packages.kerberos.then(|| {
+            Arc::new(crate::kerberos::AcceptorConfig {
+                keytab: config.keytab.clone(),
+                verifier: Arc::clone(&config.verifier),
+                accepted_targets,
+            })
+        });
+        Self {
+            ntlm,
+            #[cfg(feature = "kerberos")]
+            kerberos,
+        }
+    }
+}
+
+impl Mechanisms for OfferedPackages {
+    fn mechanism(&self, package: Package) -> Option<Box<dyn Mechanism>> {
+        match package {
+            Package::Ntlm => {
+                let config = self.ntlm.as_ref()?;
+                Some(Box::new(NtlmAcceptor::new(Arc::clone(config))))
+            }
+            #[cfg(feature = "kerberos")]
+            Package::Kerberos => {
+                let config = self.kerberos.as_ref()?;
+                Some(Box::new(crate::kerberos::KerberosAcceptor::new(Arc::clone(config))))
+            }
+            #[cfg(not(feature = "kerberos"))]
+            Package::Kerberos => None,
+        }
+    }
 }
 
 impl Provider {
@@ -119,19 +181,33 @@ impl Provider {
     }
 }
 
+/// What `config` asks for and this build or system cannot do now.
 fn limitations(config: &ProviderConfig) -> Vec<Limitation> {
     let mut limitations = Vec::new();
-    if config.packages.kerberos && !cfg!(feature = "kerberos") {
-        limitations.push(Limitation(
-            "kerberos is not offered: built without it".to_owned(),
-        ));
+    if config.packages.kerberos {
+        #[cfg(feature = "kerberos")]
+        if let Err(error) = crate::kerberos::check_keytab(config.keytab.as_deref()) {
+            let text = format!("kerberos logons fail until the keytab can be used: {error}");
+            limitations.push(Limitation(text));
+        }
+        #[cfg(not(feature = "kerberos"))]
+        limitations.push(Limitation("kerberos is not offered: built without it".to_owned()));
     }
     limitations
 }
 
 impl SecurityProvider for Provider {
-    fn acceptor(&self, _auth_type: AuthType) -> Option<Box<dyn SecurityContext>> {
-        let _ = &self.config;
-        None
+    fn acceptor(&self, auth_type: AuthType) -> Option<Box<dyn SecurityContext>> {
+        let package = match auth_type {
+            AuthType::GSS_NEGOTIATE if self.spnego => {
+                let mechanisms = Arc::clone(&self.packages);
+                return Some(Box::new(SpnegoAcceptor::new(mechanisms)));
+            }
+            AuthType::WINNT => Package::Ntlm,
+            AuthType::GSS_KERBEROS => Package::Kerberos,
+            _ => return None,
+        };
+        let mechanism: Box<dyn SecurityContext> = self.packages.mechanism(package)?;
+        Some(mechanism)
     }
 }

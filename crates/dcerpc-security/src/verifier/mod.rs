@@ -52,6 +52,23 @@ pub struct Verified {
     pub account: Account,
 }
 
+/// Refuses accounts that stand for nobody: anonymous, the built-in guests and the Guest account of
+/// any domain.
+pub(crate) fn refuse_guests(account: &Account) -> Result<(), SecurityError> {
+    let is_guest = |sid: &String| {
+        sid == "S-1-5-7"
+            || sid == "S-1-5-32-546"
+            || (sid.starts_with("S-1-5-21-") && sid.ends_with("-501"))
+    };
+    match account.sids.iter().find(|sid| is_guest(sid)) {
+        Some(sid) => Err(SecurityError::Refused(format!(
+            "{} is a guest ({sid})",
+            account.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Why a verifier did not say yes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
