@@ -1,7 +1,13 @@
 //! The client's side: a context that proves who we are.
 
+use std::sync::Arc;
+
 use dcerpc_proto::security::{AuthType, SecurityContext, SecurityError};
 
+use crate::environment::System;
+use crate::mechanism::Mechanism;
+use crate::ntlm::NtlmInitiator;
+use crate::spnego::{Package, SpnegoInitiator};
 use crate::{Key16, Secret};
 
 /// How to log on with NTLM.
@@ -60,8 +66,46 @@ pub struct InitiatorConfig {
 /// # Errors
 /// [`SecurityError::Unavailable`] if the package is unknown, not built in or without credentials.
 pub fn initiator(config: &InitiatorConfig) -> Result<Box<dyn SecurityContext>, SecurityError> {
-    Err(SecurityError::Unavailable(format!(
-        "auth_type {} is not offered",
-        config.auth_type.0
-    )))
+    let missing = || {
+        let text = format!(
+            "auth_type {}: not built in or no credentials",
+            config.auth_type.0
+        );
+        SecurityError::Unavailable(text)
+    };
+    let context: Box<dyn SecurityContext> = match config.auth_type {
+        AuthType::WINNT => config.mechanism(Package::Ntlm).ok_or_else(missing)?,
+        AuthType::GSS_KERBEROS => config.mechanism(Package::Kerberos).ok_or_else(missing)?,
+        AuthType::GSS_NEGOTIATE => {
+            let offers: Vec<_> = [Package::Kerberos, Package::Ntlm]
+                .into_iter()
+                .filter_map(|package| Some((package, config.mechanism(package)?)))
+                .collect();
+            if offers.is_empty() {
+                return Err(missing());
+            }
+            Box::new(SpnegoInitiator::new(offers))
+        }
+        _ => return Err(missing()),
+    };
+    Ok(context)
+}
+
+impl InitiatorConfig {
+    fn mechanism(&self, package: Package) -> Option<Box<dyn Mechanism>> {
+        match package {
+            Package::Ntlm => Some(Box::new(NtlmInitiator::new(
+                self.ntlm.clone()?,
+                format!("host/{}", self.target_host),
+                Arc::new(System),
+            ))),
+            #[cfg(feature = "kerberos")]
+            Package::Kerberos => Some(Box::new(crate::kerberos::KerberosInitiator::new(
+                self.kerberos.clone()?,
+                &self.target_host,
+            ))),
+            #[cfg(not(feature = "kerberos"))]
+            Package::Kerberos => None,
+        }
+    }
 }

@@ -9,6 +9,8 @@
 
 pub mod environment;
 mod initiate;
+#[cfg(feature = "kerberos")]
+mod kerberos;
 mod limits;
 mod mechanism;
 pub mod ntlm;

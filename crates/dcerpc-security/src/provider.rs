@@ -155,7 +155,9 @@ impl Mechanisms for OfferedPackages {
             #[cfg(feature = "kerberos")]
             Package::Kerberos => {
                 let config = self.kerberos.as_ref()?;
-                Some(Box::new(crate::kerberos::KerberosAcceptor::new(Arc::clone(config))))
+                Some(Box::new(crate::kerberos::KerberosAcceptor::new(
+                    Arc::clone(config),
+                )))
             }
             #[cfg(not(feature = "kerberos"))]
             Package::Kerberos => None,
@@ -169,7 +171,8 @@ impl Provider {
     pub fn new(config: ProviderConfig) -> Self {
         let limitations = limitations(&config);
         Self {
-            config: Arc::new(config),
+            packages: Arc::new(OfferedPackages::new(&config)),
+            spnego: config.packages.spnego,
             limitations,
         }
     }
@@ -191,7 +194,9 @@ fn limitations(config: &ProviderConfig) -> Vec<Limitation> {
             limitations.push(Limitation(text));
         }
         #[cfg(not(feature = "kerberos"))]
-        limitations.push(Limitation("kerberos is not offered: built without it".to_owned()));
+        limitations.push(Limitation(
+            "kerberos is not offered: built without it".to_owned(),
+        ));
     }
     limitations
 }

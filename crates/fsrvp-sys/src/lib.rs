@@ -3,5 +3,9 @@
 
 pub mod btrfs;
 pub mod crash;
+#[cfg(feature = "kerberos")]
+pub mod gssapi;
 pub mod mount;
 pub mod mountinfo;
+#[cfg(feature = "winbind")]
+pub mod wbclient;

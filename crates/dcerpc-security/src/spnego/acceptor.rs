@@ -34,7 +34,10 @@ struct Negotiation {
 
 impl SpnegoAcceptor {
     pub(crate) fn new(mechanisms: Arc<dyn Mechanisms>) -> Self {
-        Self { mechanisms, state: State::Start }
+        Self {
+            mechanisms,
+            state: State::Start,
+        }
     }
 
     /// Answers the client's NegTokenInit.
@@ -42,14 +45,14 @@ impl SpnegoAcceptor {
         let init = NegTokenInit::decode(token)?;
         let mut refusal = None;
         for (index, oid) in init.mechs.iter().enumerate() {
-            let Some(mechanism) = self.mechanism(oid) else { continue };
+            let Some(mechanism) = self.mechanism(oid) else {
+                continue;
+            };
             match (index, &init.mech_token) {
                 (0, Some(optimistic)) => match self.begin(mechanism, *oid, &init, optimistic) {
                     // An optimistic token that we cannot use is no reason to refuse the client:
                     // it may have guessed wrongly what we can do.
-                    Err(
-                        error @ (SecurityError::Malformed(_) | SecurityError::Unavailable(_)),
-                    ) => {
+                    Err(error @ (SecurityError::Malformed(_) | SecurityError::Unavailable(_))) => {
                         tracing::debug!(%error, mech = %oid, "optimistic token is of no use");
                         refusal = Some(error);
                     }
@@ -75,8 +78,11 @@ impl SpnegoAcceptor {
         optimistic: &[u8],
     ) -> Result<Leg, SecurityError> {
         let leg = mechanism.step(optimistic)?;
-        let neg_state =
-            if leg.done { NegState::AcceptCompleted } else { NegState::AcceptIncomplete };
+        let neg_state = if leg.done {
+            NegState::AcceptCompleted
+        } else {
+            NegState::AcceptIncomplete
+        };
         let token = NegTokenResp {
             neg_state: Some(neg_state),
             supported_mech: Some(oid),
@@ -93,7 +99,10 @@ impl SpnegoAcceptor {
                 mic_obligatory: false,
             }))
         };
-        Ok(Leg { token, done: leg.done })
+        Ok(Leg {
+            token,
+            done: leg.done,
+        })
     }
 
     /// Chooses a mechanism and asks for its first token.
@@ -126,9 +135,13 @@ impl SpnegoAcceptor {
     ) -> Result<Leg, SecurityError> {
         let response = NegTokenResp::decode(token)?;
         if response.neg_state == Some(NegState::Reject) {
-            return Err(SecurityError::Refused("client rejected the negotiation".to_owned()));
+            return Err(SecurityError::Refused(
+                "client rejected the negotiation".to_owned(),
+            ));
         }
-        let token = response.response_token.ok_or_else(|| malformed("no mechanism token"))?;
+        let token = response
+            .response_token
+            .ok_or_else(|| malformed("no mechanism token"))?;
         let leg = negotiation.mechanism.step(token.as_bytes())?;
         if !leg.done {
             if response.mech_list_mic.is_some() {
@@ -143,7 +156,8 @@ impl SpnegoAcceptor {
             self.state = State::Negotiating(negotiation);
             return Ok(Leg { token, done: false });
         }
-        let mech_list_mic = negotiation.exchange_mics(response.mech_list_mic.as_ref().map(|mic| mic.as_bytes()))?;
+        let mech_list_mic =
+            negotiation.exchange_mics(response.mech_list_mic.as_ref().map(|mic| mic.as_bytes()))?;
         let token = NegTokenResp {
             neg_state: Some(NegState::AcceptCompleted),
             supported_mech: None,
@@ -213,7 +227,8 @@ impl SecurityContext for SpnegoAcceptor {
         pdu: &mut [u8],
         body: Range<usize>,
     ) -> Result<Vec<u8>, SecurityError> {
-        self.established()?.protect(level, header_signing, pdu, body)
+        self.established()?
+            .protect(level, header_signing, pdu, body)
     }
 
     fn unprotect(
@@ -224,7 +239,8 @@ impl SecurityContext for SpnegoAcceptor {
         body: Range<usize>,
         signature: &[u8],
     ) -> Result<(), SecurityError> {
-        self.established()?.unprotect(level, header_signing, pdu, body, signature)
+        self.established()?
+            .unprotect(level, header_signing, pdu, body, signature)
     }
 }
 
@@ -236,6 +252,8 @@ impl fmt::Debug for SpnegoAcceptor {
             State::Established(_) => "established",
             State::Failed => "failed",
         };
-        f.debug_struct("SpnegoAcceptor").field("state", &state).finish_non_exhaustive()
+        f.debug_struct("SpnegoAcceptor")
+            .field("state", &state)
+            .finish_non_exhaustive()
     }
 }

@@ -21,11 +21,21 @@ pub(crate) type Offer = (Package, Box<dyn Mechanism>);
 enum State {
     Start(Vec<Offer>),
     /// The NegTokenInit is out; the server has not chosen yet.
-    Offered { first: Box<dyn Mechanism>, others: Vec<Offer>, exchange: Exchange },
+    Offered {
+        first: Box<dyn Mechanism>,
+        others: Vec<Offer>,
+        exchange: Exchange,
+    },
     /// The mechanism is chosen and not complete.
-    Chosen { mechanism: Box<dyn Mechanism>, exchange: Exchange },
+    Chosen {
+        mechanism: Box<dyn Mechanism>,
+        exchange: Exchange,
+    },
     /// The mechanism is complete; the server's last word is missing.
-    Completing { mechanism: Box<dyn Mechanism>, exchange: Exchange },
+    Completing {
+        mechanism: Box<dyn Mechanism>,
+        exchange: Exchange,
+    },
     Established(Box<dyn Mechanism>),
     Failed,
 }
@@ -40,21 +50,41 @@ struct Exchange {
 impl SpnegoInitiator {
     /// Offers packages, best first.
     pub(crate) fn new(offers: Vec<Offer>) -> Self {
-        Self { state: State::Start(offers) }
+        Self {
+            state: State::Start(offers),
+        }
     }
 
-    /// Sends mechTypes and the first mechanism's token.
-    fn start(&mut self, mut offers: Vec<Offer>) -> Result<Leg, SecurityError> {
-        if offers.is_empty() {
-            return Err(SecurityError::Unavailable("no credentials to offer".to_owned()));
+    /// Sends mechTypes and the first mechanism's token. A mechanism that cannot begin (no ticket,
+    /// say) is not offered.
+    fn start(&mut self, offers: Vec<Offer>) -> Result<Leg, SecurityError> {
+        let mut begun = None;
+        let mut others = Vec::new();
+        let mut unavailable = SecurityError::Unavailable("no credentials to offer".to_owned());
+        for (package, mut mechanism) in offers {
+            if begun.is_some() {
+                others.push((package, mechanism));
+                continue;
+            }
+            match mechanism.step(&[]) {
+                Ok(leg) => begun = Some((package, mechanism, leg)),
+                Err(error @ SecurityError::Unavailable(_)) => unavailable = error,
+                Err(error) => return Err(error),
+            }
         }
-        let mechs: Vec<_> =
-            offers.iter().flat_map(|(package, _)| package.oids()).copied().collect();
-        let (_, mut first) = offers.remove(0);
-        let leg = first.step(&[])?;
+        let (package, first, leg) = begun.ok_or(unavailable)?;
+        let mechs: Vec<_> = std::iter::once(package)
+            .chain(others.iter().map(|(package, _)| *package))
+            .flat_map(Package::oids)
+            .copied()
+            .collect();
         let (token, mech_types) = NegTokenInit::encode(&mechs, Some(&leg.token))?;
         let exchange = Exchange { mechs, mech_types };
-        self.state = State::Offered { first, others: offers, exchange };
+        self.state = State::Offered {
+            first,
+            others,
+            exchange,
+        };
         Ok(Leg { token, done: false })
     }
 
@@ -67,7 +97,9 @@ impl SpnegoInitiator {
         token: &[u8],
     ) -> Result<Leg, SecurityError> {
         let response = accepted(token)?;
-        let chosen = response.supported_mech.or_else(|| exchange.mechs.first().copied());
+        let chosen = response
+            .supported_mech
+            .or_else(|| exchange.mechs.first().copied());
         let Some(chosen) = chosen.filter(|oid| exchange.mechs.contains(oid)) else {
             return Err(malformed("server chose a mechanism that was not offered"));
         };
@@ -78,16 +110,25 @@ impl SpnegoInitiator {
         if response.response_token.is_some() {
             return Err(malformed("token for a mechanism that has not begun"));
         }
-        let Some((_, mut mechanism)) =
-            others.into_iter().find(|(candidate, _)| Some(*candidate) == package)
+        let Some((_, mut mechanism)) = others
+            .into_iter()
+            .find(|(candidate, _)| Some(*candidate) == package)
         else {
             return Err(malformed("server chose a mechanism that was not offered"));
         };
         let leg = mechanism.step(&[])?;
-        let token =
-            NegTokenResp { response_token: octets(leg.token)?, ..NegTokenResp::default() };
-        self.state = State::Chosen { mechanism, exchange };
-        Ok(Leg { token: token.encode()?, done: false })
+        let token = NegTokenResp {
+            response_token: octets(leg.token)?,
+            ..NegTokenResp::default()
+        };
+        self.state = State::Chosen {
+            mechanism,
+            exchange,
+        };
+        Ok(Leg {
+            token: token.encode()?,
+            done: false,
+        })
     }
 
     /// Hands the server's token to the mechanism; with the last one goes our mechListMIC.
@@ -97,17 +138,30 @@ impl SpnegoInitiator {
         exchange: Exchange,
         response: NegTokenResp,
     ) -> Result<Leg, SecurityError> {
-        let token = response.response_token.ok_or_else(|| malformed("no mechanism token"))?;
+        let token = response
+            .response_token
+            .ok_or_else(|| malformed("no mechanism token"))?;
         let leg = mechanism.step(token.as_bytes())?;
-        let mut answer =
-            NegTokenResp { response_token: octets(leg.token)?, ..NegTokenResp::default() };
+        let mut answer = NegTokenResp {
+            response_token: octets(leg.token)?,
+            ..NegTokenResp::default()
+        };
         if leg.done {
             answer.mech_list_mic = octets(mechanism.mech_list_mic(&exchange.mech_types)?)?;
-            self.state = State::Completing { mechanism, exchange };
+            self.state = State::Completing {
+                mechanism,
+                exchange,
+            };
         } else {
-            self.state = State::Chosen { mechanism, exchange };
+            self.state = State::Chosen {
+                mechanism,
+                exchange,
+            };
         }
-        Ok(Leg { token: answer.encode()?, done: false })
+        Ok(Leg {
+            token: answer.encode()?,
+            done: false,
+        })
     }
 
     /// Takes the server's last word. We sent a mechListMIC, so it must send one too
@@ -119,7 +173,8 @@ impl SpnegoInitiator {
         token: &[u8],
     ) -> Result<Leg, SecurityError> {
         let response = accepted(token)?;
-        if response.neg_state != Some(NegState::AcceptCompleted) || response.response_token.is_some()
+        if response.neg_state != Some(NegState::AcceptCompleted)
+            || response.response_token.is_some()
         {
             return Err(malformed("server did not complete the negotiation"));
         }
@@ -128,7 +183,10 @@ impl SpnegoInitiator {
         };
         mechanism.verify_mech_list_mic(&exchange.mech_types, mic.as_bytes())?;
         self.state = State::Established(mechanism);
-        Ok(Leg { token: Vec::new(), done: true })
+        Ok(Leg {
+            token: Vec::new(),
+            done: true,
+        })
     }
 
     fn established(&mut self) -> Result<&mut dyn Mechanism, SecurityError> {
@@ -147,7 +205,9 @@ impl SpnegoInitiator {
 fn accepted(token: &[u8]) -> Result<NegTokenResp, SecurityError> {
     let response = NegTokenResp::decode(token)?;
     if response.neg_state == Some(NegState::Reject) {
-        return Err(SecurityError::Refused("server rejected the negotiation".to_owned()));
+        return Err(SecurityError::Refused(
+            "server rejected the negotiation".to_owned(),
+        ));
     }
     Ok(response)
 }
@@ -156,15 +216,19 @@ impl SecurityContext for SpnegoInitiator {
     fn step(&mut self, token: &[u8]) -> Result<Leg, SecurityError> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Start(offers) if token.is_empty() => self.start(offers),
-            State::Offered { first, others, exchange } => {
-                self.choose(first, others, exchange, token)
-            }
-            State::Chosen { mechanism, exchange } => {
-                self.proceed(mechanism, exchange, accepted(token)?)
-            }
-            State::Completing { mechanism, exchange } => {
-                self.complete(mechanism, &exchange, token)
-            }
+            State::Offered {
+                first,
+                others,
+                exchange,
+            } => self.choose(first, others, exchange, token),
+            State::Chosen {
+                mechanism,
+                exchange,
+            } => self.proceed(mechanism, exchange, accepted(token)?),
+            State::Completing {
+                mechanism,
+                exchange,
+            } => self.complete(mechanism, &exchange, token),
             State::Start(_) | State::Established(_) | State::Failed => {
                 Err(SecurityError::OutOfTurn)
             }
@@ -200,7 +264,8 @@ impl SecurityContext for SpnegoInitiator {
         pdu: &mut [u8],
         body: Range<usize>,
     ) -> Result<Vec<u8>, SecurityError> {
-        self.established()?.protect(level, header_signing, pdu, body)
+        self.established()?
+            .protect(level, header_signing, pdu, body)
     }
 
     fn unprotect(
@@ -211,7 +276,8 @@ impl SecurityContext for SpnegoInitiator {
         body: Range<usize>,
         signature: &[u8],
     ) -> Result<(), SecurityError> {
-        self.established()?.unprotect(level, header_signing, pdu, body, signature)
+        self.established()?
+            .unprotect(level, header_signing, pdu, body, signature)
     }
 }
 

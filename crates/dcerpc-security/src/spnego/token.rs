@@ -9,8 +9,7 @@ use crate::limits::{MAX_MECH_TYPES, MAX_TOKEN};
 /// SPNEGO itself.
 const SPNEGO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.2");
 /// NTLMSSP.
-pub(super) const NTLMSSP: ObjectIdentifier =
-    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.2.10");
+pub(super) const NTLMSSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.2.10");
 /// Kerberos 5.
 pub(super) const KRB5: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113554.1.2.2");
 /// \[MS-SPNG 1.9\] Kerberos 5 as Windows 2000 wrote it, by a cut-off encoder; still every
@@ -65,8 +64,7 @@ impl NegTokenInit {
         if mech != SPNEGO {
             return Err(malformed("initial token of another mechanism"));
         }
-        let fields =
-            InitFields::from_der(unwrap(rest, NEG_TOKEN_INIT)?).map_err(der_error)?;
+        let fields = InitFields::from_der(unwrap(rest, NEG_TOKEN_INIT)?).map_err(der_error)?;
         let mech_types = fields.mech_types.to_der().map_err(der_error)?;
         Ok(Self {
             mechs: mechs(&mech_types)?,
@@ -84,7 +82,10 @@ impl NegTokenInit {
         let fields = InitFields {
             mech_types: AnyRef::from_der(&mech_types).map_err(der_error)?,
             req_flags: None,
-            mech_token: mech_token.map(OctetStringRef::new).transpose().map_err(der_error)?,
+            mech_token: mech_token
+                .map(OctetStringRef::new)
+                .transpose()
+                .map_err(der_error)?,
             mech_list_mic: None,
         };
         let body = [

@@ -1,10 +1,25 @@
 //! Who checks a logon and says which SIDs the account has.
 
+mod chain;
+mod ntlmv2;
+mod samba_passwords;
+#[cfg(test)]
+mod tests;
+mod users_file;
+#[cfg(feature = "winbind")]
+mod winbind;
+
 use std::fmt;
 
 use dcerpc_proto::security::SecurityError;
 
 use crate::Key16;
+
+pub use chain::{Chain, VerifierConfig};
+pub use samba_passwords::SambaPasswords;
+pub use users_file::{UsersFile, UsersFileError};
+#[cfg(feature = "winbind")]
+pub use winbind::Winbind;
 
 /// An NTLMv2 logon as it came over the wire; nothing in it is proven yet.
 #[derive(Debug, Clone, Copy)]
