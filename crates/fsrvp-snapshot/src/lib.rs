@@ -1,14 +1,18 @@
 //! Snapshot backends behind one trait.
 //!
-//! [`SnapshotBackend`] is the contract, [`Memory`] obeys it without a disk, [`Backends`] chooses
-//! a backend for a share's directory.
+//! [`SnapshotBackend`] is the contract; [`Btrfs`] and, without a disk, [`Memory`] obey it;
+//! [`Backends`] chooses one for a share's directory; `battery` (a feature) tries the contract on any of them.
 
 pub mod backend;
+#[cfg(feature = "battery")]
+pub mod battery;
+pub mod btrfs;
 pub mod memory;
 pub mod names;
 pub mod registry;
 
 pub use backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
+pub use btrfs::{Btrfs, BtrfsConfig};
 pub use fsrvp_sys::crash;
 pub use memory::Memory;
 pub use registry::{Backends, Choice, Selected};

@@ -3,7 +3,7 @@
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{Opcode, opcode};
-use std::ffi::{CStr, OsString};
+use std::ffi::OsString;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -148,7 +148,7 @@ pub enum SnapshotMode {
 pub fn snapshot_create(
     source: BorrowedFd<'_>,
     directory: BorrowedFd<'_>,
-    name: &CStr,
+    name: &str,
     mode: SnapshotMode,
 ) -> Result<()> {
     let mut args = VolArgsV2 {
@@ -169,7 +169,7 @@ pub fn snapshot_create(
 ///
 /// # Errors
 /// As [`snapshot_create`].
-pub fn subvolume_create(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+pub fn subvolume_create(directory: BorrowedFd<'_>, name: &str) -> Result<()> {
     let mut args = VolArgs {
         fd: 0,
         name: [0; 4088],
@@ -184,7 +184,7 @@ pub fn subvolume_create(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
 /// # Errors
 /// `NOENT`, `NOTEMPTY` if it holds another subvolume, `PERM` while it is being sent or if it is
 /// the default subvolume, `BUSY`.
-pub fn subvolume_destroy(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+pub fn subvolume_destroy(directory: BorrowedFd<'_>, name: &str) -> Result<()> {
     let mut args = VolArgs {
         fd: 0,
         name: [0; 4088],
@@ -352,13 +352,16 @@ pub fn is_subvolume_root(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(fstat(fd)?.st_ino == FIRST_FREE_OBJECTID && is_btrfs(fd)?)
 }
 
-fn put_name(field: &mut [u8], name: &CStr) -> Result<()> {
-    let bytes = name.to_bytes_with_nul();
-    if bytes.len() > NAME_SIZE {
+/// The rest of `field` stays zero and ends the name.
+fn put_name(field: &mut [u8], name: &str) -> Result<()> {
+    if name.len() >= NAME_SIZE {
         return Err(Errno::NAMETOOLONG);
     }
-    let target = field.get_mut(..bytes.len()).ok_or(Errno::NAMETOOLONG)?;
-    target.copy_from_slice(bytes);
+    if name.bytes().any(|byte| byte == 0 || byte == b'/') {
+        return Err(Errno::INVAL);
+    }
+    let target = field.get_mut(..name.len()).ok_or(Errno::NAMETOOLONG)?;
+    target.copy_from_slice(name.as_bytes());
     Ok(())
 }
 

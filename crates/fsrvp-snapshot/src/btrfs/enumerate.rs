@@ -1,0 +1,95 @@
+//! Which copies exist, on all mounted file systems.
+
+use super::area;
+use super::copy;
+use super::error::failed;
+use super::file_system::{distinct, id_of, open_root};
+use super::place::{file_system_id, open_directory};
+use super::previous::entries;
+use super::volume::VolumeKey;
+use super::{Btrfs, lock};
+use crate::backend::BackendError;
+use fsrvp_idl::ShadowCopyId;
+use fsrvp_sys::mount::{self, Access};
+use fsrvp_sys::mountinfo::{Mount, MountTable};
+use rustix::fs::{Mode, OFlags, openat};
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use uuid::Uuid;
+
+/// All copies in this server's areas, each once whatever its forms. Changes nothing: a file system
+/// that we have not mounted is looked at through a read-only mount without a place.
+pub(super) fn copies(
+    backend: &Btrfs,
+    mounts: &MountTable,
+) -> Result<BTreeMap<ShadowCopyId, VolumeKey>, BackendError> {
+    let known: HashSet<Uuid> = backend
+        .config
+        .known
+        .iter()
+        .filter_map(|path| file_system_id(open_directory(path).ok()?.as_fd()).ok())
+        .collect();
+    let mut found = BTreeMap::new();
+    for mount in distinct(mounts) {
+        let Some(id) = id_of(mounts, mount) else {
+            tracing::warn!(path = %mount.point.display(), "cannot look for copies here");
+            continue;
+        };
+        match look(backend, id, mount) {
+            Ok(copies) => found.extend(copies),
+            Err(error) if known.contains(&id) => return Err(error),
+            Err(error) => tracing::warn!(
+                path = %mount.point.display(),
+                error = &error as &dyn std::error::Error,
+                "cannot look for copies here"
+            ),
+        }
+    }
+    Ok(found)
+}
+
+fn look(
+    backend: &Btrfs,
+    id: Uuid,
+    mount: &Mount,
+) -> Result<Vec<(ShadowCopyId, VolumeKey)>, BackendError> {
+    let path = area::path(&backend.mount_point(id), &backend.folder);
+    let mounted = lock(&backend.file_systems).get(&id).cloned();
+    let area = match mounted {
+        Some(file_system) => area::open_at(file_system.top.as_fd(), &path, &backend.folder)?,
+        None => {
+            let device = Path::new(&mount.source);
+            let detached = mount::btrfs_top_level(&mount.source, Access::ReadOnly)
+                .map_err(failed("mount", device))?;
+            let top = open_root(detached.as_fd()).map_err(failed("open", device))?;
+            area::open_at(top.as_fd(), &path, &backend.folder)?
+        }
+    };
+    match area {
+        Some(area) => copies_in(&area, &path),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn copies_in(area: &OwnedFd, path: &Path) -> Result<Vec<(ShadowCopyId, VolumeKey)>, BackendError> {
+    let mut found = Vec::new();
+    for name in entries(area.as_fd(), path)? {
+        let path = path.join(&name);
+        let Some(copy) = copy::parse_name(&name) else {
+            if name != super::previous::NAME {
+                tracing::warn!(path = %path.display(), "is not ours, and left alone");
+            }
+            continue;
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let volume = openat(area, name.as_str(), flags, Mode::empty())
+            .and_then(|root| copy::volume_of(root.as_fd()));
+        match volume {
+            Ok(Some(volume)) => found.push((copy, volume)),
+            Ok(None) => tracing::warn!(path = %path.display(), "is no subvolume, and left alone"),
+            Err(errno) => return Err(failed("open", &path)(errno)),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,51 @@
+//! From error numbers to what the caller can do.
+
+use crate::backend::BackendError;
+use fsrvp_sys::mountinfo::MountTable;
+use rustix::io::Errno;
+use std::io;
+use std::path::Path;
+
+/// The error of `operation` on `path`, for `map_err`.
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> BackendError {
+    move |errno| match errno {
+        Errno::NOSPC | Errno::DQUOT => BackendError::NoSpace(path.display().to_string()),
+        Errno::PERM | Errno::ACCESS => BackendError::Denied {
+            operation,
+            path: path.to_owned(),
+        },
+        Errno::BUSY => BackendError::Busy(path.display().to_string()),
+        other => BackendError::Io {
+            operation,
+            path: path.to_owned(),
+            source: other.into(),
+        },
+    }
+}
+
+/// The same for errors of the standard library.
+pub(super) fn failed_io(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> BackendError {
+    move |source| match Errno::from_io_error(&source) {
+        Some(errno) => failed(operation, path)(errno),
+        None => BackendError::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        },
+    }
+}
+
+/// The mount table, now.
+pub(super) fn mount_table() -> Result<MountTable, BackendError> {
+    MountTable::read().map_err(failed_io("read", Path::new("/proc/self/mountinfo")))
+}
+
+pub(super) fn unsupported(path: &Path, reason: impl Into<String>) -> BackendError {
+    BackendError::Unsupported {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}

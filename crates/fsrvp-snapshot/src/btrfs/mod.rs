@@ -1,0 +1,250 @@
+//! Snapshots of btrfs subvolumes.
+//!
+//! A copy is the subvolume `.fsrvpd/<server>/<ShadowCopyId>` in the top level of the source's file
+//! system, reached by a mount of the top level at `<run_dir>/<file system id>`, which the SMB
+//! server uses too. Forms of a copy:
+//!
+//! | name | read-only | what it is |
+//! |---|---|---|
+//! | `<id>` | no | a copy that waits for its seal |
+//! | `<id>` | yes | a sealed copy, or one of a read-only context |
+//! | `<id>.s` beside a writable `<id>` | yes | a seal that has not changed places yet: made again |
+//! | `<id>.s` beside a read-only `<id>` | no | a seal that has changed places: destroyed |
+//!
+//! The volume of an unsealed copy is told by its parent uuid. The parent of a sealed copy is the
+//! writable form that the seal discarded; so [`seal`](SnapshotBackend::seal) first writes the
+//! volume into the extended attribute `trusted.fsrvpd.volume` of the copy's root.
+
+mod area;
+mod commit;
+mod copy;
+mod enumerate;
+mod error;
+mod file_system;
+mod nested;
+mod place;
+mod previous;
+mod verify;
+mod volume;
+
+use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
+use crate::names;
+use area::Area;
+use commit::Plan;
+use file_system::FileSystem;
+use fsrvp_idl::{ShadowCopyId, ShareName};
+use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure};
+use fsrvp_sys::mountinfo::MountTable;
+use place::Place;
+use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::{Uuid, uuid};
+use volume::VolumeKey;
+
+/// Every point of this backend at which [`fsrvp_sys::crash`] can end the process.
+pub const CRASH_POINTS: &[&str] = &[
+    "btrfs.mount.before_attach",
+    "btrfs.mount.after_attach",
+    "btrfs.area.after_mkdir",
+    "btrfs.commit.before_cut",
+    "btrfs.commit.after_one",
+    "btrfs.commit.after_all",
+    "btrfs.expose.after_link",
+    "btrfs.seal.after_mark",
+    "btrfs.seal.after_snapshot",
+    "btrfs.seal.after_exchange",
+    "btrfs.seal.after_destroy",
+    "btrfs.delete.after_link",
+    "btrfs.delete.after_one",
+    "btrfs.delete.after_all",
+];
+
+/// What the btrfs backend needs to know.
+#[derive(Debug, Clone)]
+pub struct BtrfsConfig {
+    /// Name of the virtual file server: its copies lie in an area of their own.
+    pub server: String,
+    /// Where file systems are mounted for smbd, on a mount that smbd sees; made with mode 0711 if
+    /// missing. Users must be able to pass through its parents.
+    pub run_dir: PathBuf,
+    /// Directories of shares: `enumerate` fails if it cannot look into one of their file systems.
+    pub known: Vec<PathBuf>,
+}
+
+/// The btrfs backend. Needs CAP_SYS_ADMIN and Linux 5.8.
+#[derive(Debug)]
+pub struct Btrfs {
+    config: BtrfsConfig,
+    /// The server's folder in every area.
+    folder: String,
+    file_systems: Mutex<HashMap<Uuid, Arc<FileSystem>>>,
+    /// Held while a file system is mounted, so that none is mounted twice.
+    mounting: Mutex<()>,
+    prepared: Mutex<HashMap<ShadowCopyId, Plan>>,
+    /// Copies of a failed commit that could not be undone: never to be taken for a later commit's.
+    leftovers: Mutex<HashSet<ShadowCopyId>>,
+}
+
+impl Btrfs {
+    /// A backend; nothing is mounted or made yet.
+    #[must_use]
+    pub fn new(config: BtrfsConfig) -> Self {
+        Self {
+            folder: names::component(&config.server),
+            config,
+            file_systems: Mutex::default(),
+            mounting: Mutex::default(),
+            prepared: Mutex::default(),
+            leftovers: Mutex::default(),
+        }
+    }
+
+    fn copy_ref(&self, copy: ShadowCopyId, volume: VolumeKey) -> CopyRef {
+        CopyRef {
+            copy,
+            backend: self.name(),
+            volume: volume.into(),
+        }
+    }
+
+    /// The server's area on a file system, if there is one.
+    fn area(&self, volume: VolumeKey) -> Result<Option<(Arc<FileSystem>, Area)>, BackendError> {
+        let file_system = self.file_system(volume.file_system, None)?;
+        let area = Area::open(&file_system, &self.folder)?;
+        Ok(area.map(|area| (file_system, area)))
+    }
+
+    /// The area of a copy, which must exist.
+    fn area_of(&self, copy: &CopyRef) -> Result<(Arc<FileSystem>, Area, VolumeKey), BackendError> {
+        let volume = VolumeKey::parse(&copy.volume)?;
+        match self.area(volume)? {
+            Some((file_system, area)) => Ok((file_system, area, volume)),
+            None => Err(BackendError::NotFound(PathBuf::from(copy.copy.to_string()))),
+        }
+    }
+}
+
+impl SnapshotBackend for Btrfs {
+    fn name(&self) -> BackendName {
+        BackendName("btrfs".into())
+    }
+
+    fn facts(&self) -> ProviderFacts {
+        const ID: Uuid = uuid!("5b0c5b34-7d39-4a0e-8d0b-62747266735f");
+        ProviderFacts {
+            name: "btrfs snapshots",
+            kind: "Software",
+            id: ID,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    fn probe(&self, directory: &Path) -> Result<Probe, BackendError> {
+        let mounts = error::mount_table()?;
+        let place = Place::find(directory, &mounts)?;
+        nested::check(&place, &mounts, &self.config.run_dir)?;
+        Ok(Probe {
+            volume: place.volume.into(),
+            inner: place.inner,
+            compatibility: 0,
+        })
+    }
+
+    fn prepare(&self, copies: &[CopySource], deadline: &Deadline) -> Result<(), BackendError> {
+        let mut flushed = HashSet::new();
+        for source in copies {
+            deadline.check()?;
+            let plan = self.plan(source)?;
+            let file_system = Arc::clone(&plan.file_system);
+            lock(&self.prepared).insert(source.copy, plan);
+            // The flush also makes a new area durable.
+            if flushed.insert(file_system.id) {
+                file_system.check_space()?;
+                file_system.flush()?;
+            }
+        }
+        deadline.check()
+    }
+
+    fn commit(
+        &self,
+        copies: &[CopySource],
+        writable: bool,
+        deadline: &Deadline,
+    ) -> Result<(), BackendError> {
+        self.commit_all(copies, writable, deadline)
+    }
+
+    fn expose(&self, exposure: &Exposure) -> Result<PathBuf, BackendError> {
+        let (file_system, area, volume) = self.area_of(&exposure.copy)?;
+        let inner = plain_relative(&exposure.inner)?;
+        let id = exposure.copy.copy;
+        let name = id.to_string();
+        let path = area.path.join(&name);
+        let root = copy::open(&area, &name, volume)?.ok_or(BackendError::NotFound(path.clone()))?;
+        let path = path.join(inner);
+        copy::open_inner(&root, inner, &path)?;
+        file_system.warn_if_closed();
+        let created = exposure.created;
+        lock(&file_system.links).link(&area, &exposure.base, id, inner, created)?;
+        Ok(path)
+    }
+
+    fn seal(&self, copy: &CopyRef) -> Result<(), BackendError> {
+        let (_, area, volume) = self.area_of(copy)?;
+        copy::seal(&area, copy.copy, volume)
+    }
+
+    fn verify_sealed(&self, copy: &CopyRef, via: &Path) -> Result<(), BackendError> {
+        let (_, area, volume) = self.area_of(copy)?;
+        let name = copy.copy.to_string();
+        let root = copy::open(&area, &name, volume)?
+            .ok_or_else(|| BackendError::NotFound(area.path.join(&name)))?;
+        verify::try_to_write(&root, copy.copy, via)
+    }
+
+    fn delete(&self, copy: &CopyRef) -> Result<(), BackendError> {
+        let volume = VolumeKey::parse(&copy.volume)?;
+        lock(&self.prepared).remove(&copy.copy);
+        if let Some((file_system, area)) = self.area(volume)? {
+            lock(&file_system.links).unlink(&area, copy.copy)?;
+            copy::delete(&area, &[copy.copy], volume)?;
+        }
+        lock(&self.leftovers).remove(&copy.copy);
+        Ok(())
+    }
+
+    fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError> {
+        let found = enumerate::copies(self, &error::mount_table()?)?;
+        Ok(found
+            .into_iter()
+            .map(|(copy, volume)| self.copy_ref(copy, volume))
+            .collect())
+    }
+
+    fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf> {
+        let mounts = MountTable::read().ok()?;
+        let place = Place::find(directory, &mounts).ok()?;
+        let point = self.mount_point(place.volume.file_system);
+        Some(previous::folder(&area::path(&point, &self.folder), share))
+    }
+}
+
+/// The path if it stays below where it starts: no root, no `..`.
+fn plain_relative(path: &Path) -> Result<&Path, BackendError> {
+    if path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
+        return Ok(path);
+    }
+    Err(BackendError::Unsupported {
+        path: path.to_owned(),
+        reason: "is no path below a volume".into(),
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

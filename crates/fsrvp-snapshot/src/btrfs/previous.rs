@@ -1,0 +1,206 @@
+//! Previous versions: `<area>/previous/<share>/@GMT-…`, symlinks to the share's directory in a
+//! copy.
+
+use super::area::{Area, PASS_THROUGH, make_directory, open_directory};
+use super::copy;
+use super::error::failed;
+use crate::backend::BackendError;
+use crate::names::{gmt_label, share_folder};
+use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
+use fsrvp_sys::crash;
+use rustix::fs::{AtFlags, Dir, Mode, readlinkat, symlinkat, unlinkat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+pub(super) const NAME: &str = "previous";
+/// Clients list this folder as themselves.
+const LISTED: Mode = Mode::from_raw_mode(0o755);
+
+/// The folder of a share in an area.
+pub(super) fn folder(area: &Path, share: &ShareName) -> PathBuf {
+    area.join(NAME).join(share_folder(share))
+}
+
+/// Which links lead to which copy: read once from the area, which has no other writer, so that a
+/// deletion need not look at the links of all copies.
+#[derive(Debug, Default)]
+pub(super) struct Links(Option<HashMap<ShadowCopyId, Vec<Link>>>);
+
+/// Folder and label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Link {
+    folder: String,
+    label: String,
+}
+
+impl Links {
+    /// Links a copy's directory `inner` under the first free second from `created` on, if no link
+    /// leads there yet. Not durable: exposing again mends it.
+    pub(super) fn link(
+        &mut self,
+        area: &Area,
+        share: &ShareName,
+        copy: ShadowCopyId,
+        inner: &Path,
+        created: FileTime,
+    ) -> Result<(), BackendError> {
+        let path = folder(&area.path, share);
+        let name = share_folder(share);
+        let outer = make_directory(area.fd.as_fd(), NAME, PASS_THROUGH, &area.path.join(NAME))?;
+        let directory = make_directory(outer.as_fd(), &name, LISTED, &path)?;
+        let target = target(copy, inner);
+        let leads_there = |label: &str| {
+            readlinkat(&directory, label, Vec::new())
+                .is_ok_and(|found| found.as_bytes() == target.as_os_str().as_bytes())
+        };
+        let links = self.loaded(area)?.entry(copy).or_default();
+        links.retain(|link| link.folder != name || leads_there(&link.label));
+        if links.iter().any(|link| link.folder == name) {
+            return Ok(());
+        }
+        for label in (0..).map(|later| gmt_label(created, later)) {
+            match symlinkat(&target, &directory, &label) {
+                Ok(()) => {
+                    crash::point("btrfs.expose.after_link");
+                    links.push(Link {
+                        folder: name,
+                        label,
+                    });
+                    return Ok(());
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed("symlink", &path.join(label))(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all links to a copy.
+    pub(super) fn unlink(&mut self, area: &Area, copy: ShadowCopyId) -> Result<(), BackendError> {
+        let links = self.loaded(area)?;
+        let path = area.path.join(NAME);
+        let Some(of_copy) = links.get(&copy) else {
+            return Ok(());
+        };
+        let outer = open_directory(area.fd.as_fd(), NAME, &path)?;
+        for link in of_copy {
+            let path = path.join(&link.folder);
+            let directory = match &outer {
+                Some(outer) => open_directory(outer.as_fd(), &link.folder, &path)?,
+                None => None,
+            };
+            if let Some(directory) = directory {
+                remove(&directory, &link.label, copy, &path)?;
+                crash::point("btrfs.delete.after_link");
+            }
+        }
+        links.remove(&copy);
+        Ok(())
+    }
+
+    fn loaded(
+        &mut self,
+        area: &Area,
+    ) -> Result<&mut HashMap<ShadowCopyId, Vec<Link>>, BackendError> {
+        let links = match self.0.take() {
+            Some(links) => links,
+            None => read_all(area)?,
+        };
+        Ok(self.0.insert(links))
+    }
+}
+
+fn target(copy: ShadowCopyId, inner: &Path) -> PathBuf {
+    Path::new("../..").join(copy.to_string()).join(inner)
+}
+
+/// The copy that a link leads to, if it is one of ours.
+fn copy_of(target: &[u8]) -> Option<ShadowCopyId> {
+    let below = Path::new(OsStr::from_bytes(target))
+        .strip_prefix("../..")
+        .ok()?;
+    copy::parse_name(below.components().next()?.as_os_str().to_str()?)
+}
+
+/// Removes a link, if it still leads to the copy.
+fn remove(
+    directory: &OwnedFd,
+    label: &str,
+    copy: ShadowCopyId,
+    path: &Path,
+) -> Result<(), BackendError> {
+    let path = path.join(label);
+    match readlinkat(directory, label, Vec::new()) {
+        Ok(target) if copy_of(target.as_bytes()) == Some(copy) => {}
+        Ok(_) | Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
+        Err(errno) => return Err(failed("readlink", &path)(errno)),
+    }
+    match unlinkat(directory, label, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed("unlink", &path)(errno)),
+    }
+}
+
+fn read_all(area: &Area) -> Result<HashMap<ShadowCopyId, Vec<Link>>, BackendError> {
+    let mut links: HashMap<ShadowCopyId, Vec<Link>> = HashMap::new();
+    let path = area.path.join(NAME);
+    let Some(outer) = open_directory(area.fd.as_fd(), NAME, &path)? else {
+        return Ok(links);
+    };
+    for folder in entries(outer.as_fd(), &path)? {
+        let path = path.join(&folder);
+        let directory = match open_directory(outer.as_fd(), &folder, &path) {
+            Ok(Some(directory)) => directory,
+            Ok(None) | Err(BackendError::Conflict(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        for label in entries(directory.as_fd(), &path)? {
+            let target = readlinkat(&directory, label.as_str(), Vec::new());
+            let copy = target.ok().and_then(|target| copy_of(target.as_bytes()));
+            if let Some(copy) = copy {
+                let folder = folder.clone();
+                links.entry(copy).or_default().push(Link { folder, label });
+            }
+        }
+    }
+    Ok(links)
+}
+
+/// The names in a directory; those that are no text are not ours.
+pub(super) fn entries(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<String>, BackendError> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory).map_err(failed("read", path))? {
+        let entry = entry.map_err(failed("read", path))?;
+        match entry.file_name().to_str() {
+            Ok("." | "..") | Err(_) => {}
+            Ok(name) => names.push(name.to_owned()),
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_leads_back_to_its_copy() {
+        let copy = ShadowCopyId("0f0e0d0c-0b0a-0908-0706-050403020100".parse().unwrap());
+        for inner in ["", "a/b"] {
+            let target = target(copy, Path::new(inner));
+            assert_eq!(copy_of(target.as_os_str().as_bytes()), Some(copy));
+        }
+        for foreign in [
+            "/etc",
+            "../../etc",
+            "../..",
+            "0f0e0d0c-0b0a-0908-0706-050403020100",
+        ] {
+            assert_eq!(copy_of(foreign.as_bytes()), None, "{foreign}");
+        }
+    }
+}
