@@ -13,6 +13,10 @@ impl FaultStatus {
     pub const BAD_STUB_DATA: Self = Self(0x0000_06F7);
     /// The security package failed: a signature does not match (`RPC_S_SEC_PKG_ERROR`).
     pub const SECURITY_PACKAGE: Self = Self(0x0000_0721);
+    /// The call that a cancel is for does not exist (`RPC_S_NO_CALL_ACTIVE`).
+    pub const NO_CALL_ACTIVE: Self = Self(0x0000_06BD);
+    /// What Windows answers to a malformed auth3 (`nca_s_fault_remote_no_memory`).
+    pub const REMOTE_NO_MEMORY: Self = Self(0x1C00_001B);
     /// The server has no room for the call (`nca_s_server_too_busy`).
     pub const SERVER_TOO_BUSY: Self = Self(0x1C01_0014);
     /// The operation number is out of range (`nca_s_op_rng_error`).

@@ -5,6 +5,7 @@ pub mod byte_order;
 pub mod fault;
 pub mod limits;
 pub mod ndr;
+pub mod pdu;
 pub mod security;
 pub mod syntax;
 pub mod verification;

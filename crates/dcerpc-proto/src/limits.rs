@@ -9,11 +9,12 @@ pub const MAX_ASSOCIATION_GROUPS: usize = 65_536;
 /// Windows never negotiates below 2048.
 pub const MIN_NEGOTIATED_FRAG: u16 = 2048;
 
-/// Largest fragment of a named pipe, what Windows and Samba offer there.
+/// Largest fragment of a named pipe, what Windows and Samba offer there. Whatever is negotiated, a
+/// PDU up to the transport's limit is taken, as Windows does; binds and alter_contexts, which carry
+/// Kerberos tickets, may have the 65,535 bytes that frag_length can say.
 pub const MAX_FRAG_PIPE: u16 = 4280;
 
-/// Largest fragment of TCP, what Windows and Samba offer there. Whatever was negotiated, a request
-/// or auth3 up to this size is taken, as Windows does.
+/// Largest fragment of TCP, what Windows and Samba offer there.
 pub const MAX_FRAG_TCP: u16 = 5840;
 
 /// Arguments of one call, all fragments together. The longest FSRVP request has two GUIDs and a
@@ -28,8 +29,13 @@ pub const MAX_ALLOC_HINT: u32 = 4 << 20;
 /// Presentation contexts of one association: Windows binds three; more only costs memory.
 pub const MAX_CONTEXTS: usize = 16;
 
-/// Transfer syntaxes of one context element that are looked at.
-pub const MAX_TRANSFER_SYNTAXES: usize = 16;
+/// Presentation contexts offered in one bind or alter_context. All are answered, 24 bytes each, and
+/// the answer must fit into the smallest fragment.
+pub const MAX_CONTEXT_ELEMENTS: usize = 64;
+
+/// Token of one leg of NTLM: names, target information and responses take well under 1 KiB.
+/// (Kerberos tokens carry group lists and may fill a whole bind.)
+pub const MAX_TOKEN_NTLM: usize = 4096;
 
 /// Security contexts of one association. Each holds keys and cost a logon; Samba's own limit is
 /// 2049, clients use one to three.

@@ -1,8 +1,15 @@
 //! Associations: one connection's life from bind to close, server and client side.
 
+mod auth;
+mod bind;
+mod call;
 mod client;
 mod config;
+mod fragment;
+mod framer;
 mod groups;
+mod mgmt;
+mod negotiate;
 mod server;
 
 pub use client::{
