@@ -26,6 +26,12 @@ pub const MAX_STUB: usize = 65_536;
 /// limit for a whole stub. It is never used to allocate.
 pub const MAX_ALLOC_HINT: u32 = 4 << 20;
 
+/// Results of one call that a client puts together; Windows' and Samba's own limit.
+pub const MAX_RESPONSE: usize = 4 << 20;
+
+/// \[C706 12.6.3.1\] MustRecvFragSize: a server that takes less is not one.
+pub const MIN_PEER_FRAG: u16 = 1432;
+
 /// Presentation contexts of one association: Windows binds three; more only costs memory.
 pub const MAX_CONTEXTS: usize = 16;
 

@@ -4,6 +4,7 @@ mod auth;
 mod bind;
 mod call;
 mod client;
+mod client_bind;
 mod config;
 mod fragment;
 mod framer;

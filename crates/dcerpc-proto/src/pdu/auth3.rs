@@ -4,7 +4,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{DecodeError, Header};
 
-/// \[MS-RPCE 2.2.2.5\] rpc_auth_3: the last leg of authentication; only a sec_trailer, never
+/// \[MS-RPCE 2.2.2.10\] rpc_auth_3: the last leg of authentication; only a sec_trailer, never
 /// answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Auth3 {
