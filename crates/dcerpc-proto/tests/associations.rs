@@ -1,4 +1,11 @@
 //! Server and client against each other, bytes split and joined at random.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -280,7 +287,7 @@ proptest! {
         header_signing in prop::sample::select(vec![HeaderSigning::Omit, HeaderSigning::Offer]),
         max_frag in 2048..6000_u16,
     ) {
-        let mut config = common::config();
+        let mut config = config();
         config.min_auth_level = level.unwrap_or(AuthLevel::None);
         let client = match level {
             None => client(vec![ECHO]),
