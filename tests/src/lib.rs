@@ -1,1 +1,12 @@
-//! Test kit and the suites that drive the whole program.
+//! Suites that drive the whole program with clients that others wrote: `rpcclient`, `smbclient`,
+//! `smbtorture`, impacket.
+//!
+//! Each suite is a test binary with one laboratory for all its cases, which run one after the other
+//! because an agent has one shadow copy set in creation. The laboratory goes down when the last
+//! case has ended, whatever the outcome.
+
+mod judge;
+mod suite;
+
+pub use judge::Judge;
+pub use suite::{Case, CaseResult, Suite, fail};

@@ -17,6 +17,7 @@ mod lab;
 mod mounts;
 pub mod packages;
 pub mod process;
+pub mod programs;
 mod run;
 mod samba;
 mod volume;

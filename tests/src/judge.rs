@@ -1,0 +1,126 @@
+//! The judges in Python: they share no code with the agent.
+
+use crate::{Case, CaseResult, fail};
+use fsrvp_testkit::{Error, Lab, Run, programs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The version that the judges were written against.
+const IMPACKET: &str = "impacket==0.13.1";
+
+/// impacket in a virtual environment below the target directory.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    python: PathBuf,
+    script: PathBuf,
+}
+
+impl Judge {
+    /// Makes the virtual environment, if it is not there yet.
+    ///
+    /// # Errors
+    /// What `venv` or `pip` said.
+    pub fn ready() -> Result<Self, Error> {
+        let workspace = programs::workspace();
+        let judge = Self {
+            python: workspace.join("target/judges/bin/python"),
+            script: workspace.join("tests/judges/judge.py"),
+        };
+        let works = || judge.run(["-c", "import impacket"]).check().is_ok();
+        if !judge.python.exists() || !works() {
+            let place = workspace.join("target/judges");
+            // The system's own Python: it is the one whose `venv` Debian's package brings.
+            Run::new("/usr/bin/python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&place)
+                .check()?;
+            Run::new(place.join("bin/pip"))
+                .args(["install", "--quiet", IMPACKET])
+                .limit(Duration::from_secs(900))
+                .check()?;
+        }
+        Ok(judge)
+    }
+
+    /// Every case that the judges know, by `module::name`; `wanted` picks.
+    ///
+    /// # Panics
+    /// When the list cannot be had, which leaves nothing to test.
+    #[must_use]
+    #[expect(
+        clippy::panic,
+        reason = "a test harness without its list of tests cannot go on"
+    )]
+    pub fn cases(wanted: impl Fn(&str) -> bool) -> Vec<Case> {
+        let script = programs::workspace().join("tests/judges/judge.py");
+        let list = Run::new("/usr/bin/python3")
+            .arg("-B")
+            .arg(script)
+            .arg("--list")
+            .check();
+        let list = list.unwrap_or_else(|error| panic!("{error}"));
+        let case = |name: &str| {
+            let name = name.to_owned();
+            Case::new(name.clone(), move |lab| Self::ready()?.case(lab, &name))
+        };
+        list.stdout
+            .lines()
+            .filter(|name| wanted(name))
+            .map(case)
+            .collect()
+    }
+
+    /// Lets one case judge.
+    ///
+    /// # Errors
+    /// The judge's reason.
+    pub fn case(&self, lab: &Lab, name: &str) -> CaseResult {
+        let output = self.in_lab(lab).args(["case", name]).output()?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            fail(output.text())
+        }
+    }
+
+    /// One call on a connection of its own; the answer as the judge prints it.
+    ///
+    /// # Errors
+    /// When there was no answer.
+    pub fn call(&self, lab: &Lab, words: &[&str]) -> Result<serde_json::Value, Error> {
+        let output = self.in_lab(lab).arg("call").args(words).check()?;
+        serde_json::from_str(&output.stdout)
+            .map_err(|error| Error::Unfit(format!("{words:?}: {error}: {}", output.stdout)))
+    }
+
+    /// A call that has to succeed; what it returned besides the code.
+    ///
+    /// # Errors
+    /// The code, when it is not ZERO.
+    pub fn succeeds(
+        &self,
+        lab: &Lab,
+        words: &[&str],
+    ) -> Result<serde_json::Value, libtest_mimic::Failed> {
+        let answer = self.call(lab, words)?;
+        let (code, value) = match answer.as_array() {
+            Some(fields) => (fields.first(), fields.get(1)),
+            None => (Some(&answer), None),
+        };
+        match code.and_then(serde_json::Value::as_u64) {
+            Some(0) => Ok(value.cloned().unwrap_or_default()),
+            code => fail(format!("{words:?}: {:#x}", code.unwrap_or(u64::MAX))),
+        }
+    }
+
+    fn in_lab(&self, lab: &Lab) -> Run {
+        let run = self.run([Path::new("-B"), &self.script]);
+        run.arg("--env")
+            .arg(lab.environment_file())
+            .limit(Duration::from_secs(300))
+    }
+
+    fn run<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+        Run::new(&self.python).args(arguments)
+    }
+}

@@ -1,0 +1,15 @@
+//! Microsoft's flows, names, sets, states, seals and garbage under the `spec` profile, judged by
+//! impacket.
+
+use fsrvp_testkit::LabOptions;
+use fsrvp_tests::{Judge, Suite};
+use std::process::ExitCode;
+
+/// Needs another configuration: `shared_volume.rs`.
+const ELSEWHERE: &str = "sets::two_shares_of_a_volume_share_a_copy";
+
+fn main() -> ExitCode {
+    Suite::new(LabOptions::for_test)
+        .cases(Judge::cases(|name| name != ELSEWHERE))
+        .run()
+}
