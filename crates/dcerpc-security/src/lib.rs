@@ -15,9 +15,13 @@ mod limits;
 mod mechanism;
 pub mod ntlm;
 mod provider;
+#[cfg(test)]
+mod replay_tests;
 mod secret;
 mod spnego;
 mod targets;
+#[cfg(test)]
+mod testing;
 pub mod verifier;
 
 pub use initiate::{InitiatorConfig, KerberosCredentials, NtlmCredentials, initiator};

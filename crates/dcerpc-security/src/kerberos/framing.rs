@@ -24,7 +24,7 @@ const TOK_IDS: [&[u8]; 2] = [&[0x01, 0x00], &[0x02, 0x00]];
 /// The raw Kerberos message of a token, which must be of type `tag`.
 ///
 /// DCE style is raw (RFC 4757 7.1) and MIT takes nothing else, but impacket frames its AP-REQ.
-pub(super) fn raw_message(token: &[u8], tag: u8) -> Result<&[u8], SecurityError> {
+pub(crate) fn raw_message(token: &[u8], tag: u8) -> Result<&[u8], SecurityError> {
     if token.len() > MAX_TOKEN {
         return Err(malformed("token is too long"));
     }

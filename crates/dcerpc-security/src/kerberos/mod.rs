@@ -11,6 +11,8 @@ use dcerpc_proto::security::SecurityError;
 use fsrvp_sys::gssapi::{AcceptorSource, Credential, GssError, GssErrorKind};
 
 pub(crate) use acceptor::{AcceptorConfig, KerberosAcceptor};
+#[cfg(test)]
+pub(crate) use framing::raw_message;
 pub(crate) use initiator::KerberosInitiator;
 
 /// Whether the keytab can be used now.

@@ -17,3 +17,5 @@ pub use challenge::{ChallengeSource, FreshChallenges};
 pub use flags::NegotiateFlags;
 pub use initiator::NtlmInitiator;
 pub use messages::{Authenticate, Challenge, Negotiate};
+#[cfg(test)]
+pub(crate) use session::Replayed;

@@ -43,9 +43,19 @@ impl SpnegoAcceptor {
     /// Answers the client's NegTokenInit.
     fn select(&mut self, token: &[u8]) -> Result<Leg, SecurityError> {
         let init = NegTokenInit::decode(token)?;
-        let mut refusal = None;
+        let mut useless: Option<(Package, SecurityError)> = None;
         for (index, oid) in init.mechs.iter().enumerate() {
-            let Some(mechanism) = self.mechanism(oid) else {
+            let Some(package) = Package::from_oid(oid) else {
+                continue;
+            };
+            // Kerberos goes by two names; what failed under one is not tried under the other.
+            if useless
+                .as_ref()
+                .is_some_and(|(failed, _)| *failed == package)
+            {
+                continue;
+            }
+            let Some(mechanism) = self.mechanisms.mechanism(package) else {
                 continue;
             };
             match (index, &init.mech_token) {
@@ -54,7 +64,7 @@ impl SpnegoAcceptor {
                     // it may have guessed wrongly what we can do.
                     Err(error @ (SecurityError::Malformed(_) | SecurityError::Unavailable(_))) => {
                         tracing::debug!(%error, mech = %oid, "optimistic token is of no use");
-                        refusal = Some(error);
+                        useless = Some((package, error));
                     }
                     outcome => return outcome,
                 },
@@ -62,11 +72,7 @@ impl SpnegoAcceptor {
                 _ => return self.ask(mechanism, *oid, init, NegState::RequestMic),
             }
         }
-        Err(refusal.unwrap_or_else(|| malformed("no common mechanism")))
-    }
-
-    fn mechanism(&self, oid: &ObjectIdentifier) -> Option<Box<dyn Mechanism>> {
-        self.mechanisms.mechanism(Package::from_oid(oid)?)
+        Err(useless.map_or_else(|| malformed("no common mechanism"), |(_, error)| error))
     }
 
     /// Takes the client's first choice with its optimistic token.

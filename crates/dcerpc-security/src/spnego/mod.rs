@@ -44,3 +44,9 @@ pub(crate) trait Mechanisms: Send + Sync + fmt::Debug {
     /// A fresh context, or `None` if the package is not offered.
     fn mechanism(&self, package: Package) -> Option<Box<dyn Mechanism>>;
 }
+
+/// The optimistic token of a NegTokenInit.
+#[cfg(all(test, feature = "kerberos"))]
+pub(crate) fn first_mech_token(token: &[u8]) -> Option<Vec<u8>> {
+    token::NegTokenInit::decode(token).ok()?.mech_token
+}
