@@ -121,6 +121,12 @@ fn an_undo_that_fails_leaves_a_copy_for_enumerate() {
     let left = memory.restarted().enumerate().unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].copy, sources[0].copy);
+    // It is not taken for the copy of a later commit.
+    memory.clear_faults();
+    memory.write(Path::new("/srv/a/file"), b"later").unwrap();
+    memory.commit(&sources, true, &Deadline::default()).unwrap();
+    let file = format!("/memory/copies/{}/file", sources[0].copy);
+    assert_eq!(memory.read(Path::new(&file)).unwrap(), b"later");
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) fn open(
     }
 }
 
-/// The volume that the subvolume `root` is a copy of; nothing if it is no subvolume's root.
+/// The volume that the subvolume `root` is a copy of; nothing if it is no snapshot.
 pub(super) fn volume_of(root: BorrowedFd<'_>) -> rustix::io::Result<Option<VolumeKey>> {
     if !btrfs::is_subvolume_root(root)? {
         return Ok(None);
@@ -72,10 +72,11 @@ pub(super) fn volume_of(root: BorrowedFd<'_>) -> rustix::io::Result<Option<Volum
             Ok(text.and_then(VolumeKey::parse_text))
         }
         Err(Errno::NODATA) => {
-            let info = btrfs::subvolume_info(root)?;
-            Ok(Some(VolumeKey {
-                file_system: file_system_id(root)?,
-                subvolume: Uuid::from_bytes(info.parent_uuid),
+            let subvolume = Uuid::from_bytes(btrfs::subvolume_info(root)?.parent_uuid);
+            let file_system = file_system_id(root)?;
+            Ok((!subvolume.is_nil()).then_some(VolumeKey {
+                file_system,
+                subvolume,
             }))
         }
         Err(errno) => Err(errno),

@@ -13,6 +13,7 @@ use fsrvp_idl::ShadowCopyId;
 use fsrvp_sys::mount::{self, Access};
 use fsrvp_sys::mountinfo::{Mount, MountTable};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -87,7 +88,11 @@ fn copies_in(area: &OwnedFd, path: &Path) -> Result<Vec<(ShadowCopyId, VolumeKey
             .and_then(|root| copy::volume_of(root.as_fd()));
         match volume {
             Ok(Some(volume)) => found.push((copy, volume)),
-            Ok(None) => tracing::warn!(path = %path.display(), "is no subvolume, and left alone"),
+            // Deleted since it was listed.
+            Err(Errno::NOENT) => {}
+            Ok(None) | Err(Errno::NOTDIR | Errno::LOOP) => {
+                tracing::warn!(path = %path.display(), "is no copy, and left alone");
+            }
             Err(errno) => return Err(failed("open", &path)(errno)),
         }
     }

@@ -158,10 +158,10 @@ impl SnapshotBackend for Btrfs {
             let plan = self.plan(source)?;
             let file_system = Arc::clone(&plan.file_system);
             lock(&self.prepared).insert(source.copy, plan);
-            // The flush also makes a new area durable.
+            // The flush also makes a new area durable, and gives back what was deleted.
             if flushed.insert(file_system.id) {
-                file_system.check_space()?;
                 file_system.flush()?;
+                file_system.check_space()?;
             }
         }
         deadline.check()

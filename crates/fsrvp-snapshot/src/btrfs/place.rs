@@ -113,11 +113,10 @@ impl Place {
         }
         let info = btrfs::subvolume_info(fd).map_err(failed("GET_SUBVOL_INFO", path))?;
         let uuid = Uuid::from_bytes(info.uuid);
-        if uuid.is_nil() && info.id != btrfs::FS_TREE_OBJECTID {
-            return Err(unsupported(
-                path,
-                "is in a subvolume without a uuid, made by a kernel before 3.6",
-            ));
+        if uuid.is_nil() {
+            let reason = "is in a subvolume without a uuid, made by an old kernel or mkfs.btrfs; \
+                          give the share a subvolume of its own";
+            return Err(unsupported(path, reason));
         }
         if area::holds_subvolume(fd, &info).map_err(failed("INO_LOOKUP", path))? {
             return Err(unsupported(path, "is in a shadow copy"));

@@ -5,7 +5,7 @@ use fsrvp_proto::job::VolumeId;
 use uuid::Uuid;
 
 /// File system and subvolume; as text `btrfs:<file system id>:<subvolume uuid>`, which is the same
-/// after a reboot and after a rename. A nil uuid is the top level of an old file system.
+/// after a reboot and after a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct VolumeKey {
     pub(super) file_system: Uuid,
@@ -45,12 +45,12 @@ mod tests {
     fn text() {
         let key = VolumeKey {
             file_system: uuid!("0f0e0d0c-0b0a-0908-0706-050403020100"),
-            subvolume: Uuid::nil(),
+            subvolume: uuid!("f0e0d0c0-b0a0-9080-7060-504030201000"),
         };
         let id = VolumeId::from(key);
         assert_eq!(
             id.0,
-            "btrfs:0f0e0d0c-0b0a-0908-0706-050403020100:00000000-0000-0000-0000-000000000000"
+            "btrfs:0f0e0d0c-0b0a-0908-0706-050403020100:f0e0d0c0-b0a0-9080-7060-504030201000"
         );
         assert_eq!(VolumeKey::parse(&id).unwrap(), key);
     }

@@ -29,8 +29,8 @@ pub struct Memory {
     name: BackendName,
     world: Arc<Mutex<World>>,
     faults: Arc<Faults>,
-    /// Copies that `prepare` has covered; lost in a restart.
-    prepared: Arc<Mutex<BTreeSet<ShadowCopyId>>>,
+    /// Copies of a failed commit that were not undone: never to be taken for a later commit's.
+    leftovers: Arc<Mutex<BTreeSet<ShadowCopyId>>>,
 }
 
 /// What is durable.
@@ -86,18 +86,18 @@ impl Memory {
             name: BackendName(name.to_owned()),
             world: Arc::default(),
             faults: Arc::default(),
-            prepared: Arc::default(),
+            leftovers: Arc::default(),
         }
     }
 
-    /// The backend after a restart of the process: the same world, nothing prepared, no faults.
+    /// The backend after a restart of the process: the same world, no faults.
     #[must_use]
     pub fn restarted(&self) -> Self {
         Self {
             name: self.name.clone(),
             world: Arc::clone(&self.world),
             faults: Arc::default(),
-            prepared: Arc::default(),
+            leftovers: Arc::default(),
         }
     }
 
@@ -199,8 +199,10 @@ impl Memory {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn prepared(&self) -> MutexGuard<'_, BTreeSet<ShadowCopyId>> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leftovers(&self) -> MutexGuard<'_, BTreeSet<ShadowCopyId>> {
+        self.leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The checks of `prepare` and `commit`: every share still is where it was.
@@ -219,7 +221,11 @@ impl Memory {
 
     fn cut(&self, source: &CopySource, form: Form) -> Result<(), BackendError> {
         self.check(source)?;
+        let left = self.leftovers().remove(&source.copy);
         let mut world = self.world();
+        if left {
+            world.copies.remove(&source.copy);
+        }
         match world.copies.get(&source.copy) {
             Some(copy) if copy.volume != source.volume => {
                 return Err(BackendError::Conflict(copy_path(source.copy)));
@@ -261,8 +267,10 @@ impl Memory {
 
     fn undo(&self, source: &CopySource) {
         if self.faults.pass(Step::Undo, Some(source.copy)).is_err() {
+            self.leftovers().insert(source.copy);
             return;
         }
+        self.leftovers().remove(&source.copy);
         let mut world = self.world();
         if world
             .copies
@@ -299,7 +307,6 @@ impl SnapshotBackend for Memory {
             deadline.check()?;
             self.faults.pass(Step::Prepare, Some(source.copy))?;
             self.check(source)?;
-            self.prepared().insert(source.copy);
         }
         deadline.check()
     }
@@ -317,7 +324,6 @@ impl SnapshotBackend for Memory {
         };
         let done = self.cut_all(copies, form, deadline);
         for source in copies {
-            self.prepared().remove(&source.copy);
             if done.is_err() {
                 self.undo(source);
             }
@@ -361,7 +367,7 @@ impl SnapshotBackend for Memory {
 
     fn delete(&self, copy: &CopyRef) -> Result<(), BackendError> {
         self.faults.pass(Step::Delete, Some(copy.copy))?;
-        self.prepared().remove(&copy.copy);
+        self.leftovers().remove(&copy.copy);
         let mut world = self.world();
         let found = world.copies.get(&copy.copy);
         if found.is_some_and(|found| found.volume != copy.volume) {

@@ -72,6 +72,14 @@ impl Ground {
         self.0.path().join(name)
     }
 
+    /// A virtual server of its own: tests in parallel see each other's file systems.
+    pub fn server(&self) -> String {
+        format!(
+            "FS {}",
+            self.0.path().file_name().unwrap().to_str().unwrap()
+        )
+    }
+
     /// Makes an image with an empty btrfs.
     pub fn image(&self, name: &str) -> PathBuf {
         let image = self.path(&format!("{name}.img"));
@@ -122,6 +130,26 @@ impl Drop for Ground {
             }
         }
     }
+}
+
+/// Retries `attempt` while other tests look into the mount, which `enumerate` does with all.
+pub fn while_busy(mut attempt: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !attempt() {
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(10),
+            "still busy"
+        );
+        std::thread::yield_now();
+    }
+}
+
+pub fn umount(point: &Path) {
+    while_busy(|| unmount(point, UnmountFlags::NOFOLLOW).is_ok());
+}
+
+pub fn unmount_all(backend: &Btrfs) {
+    while_busy(|| backend.unmount_all().is_ok());
 }
 
 pub fn bind(from: &Path, to: &Path) {
@@ -198,7 +226,7 @@ impl BtrfsBed {
 /// The backend as a new process has it.
 pub fn backend(ground: &Ground, known: &[&Path]) -> Btrfs {
     Btrfs::new(BtrfsConfig {
-        server: "FS 1".into(),
+        server: ground.server(),
         run_dir: ground.path("run/mounts"),
         known: known.iter().map(|path| (*path).to_owned()).collect(),
     })
@@ -218,7 +246,7 @@ fn shares(ground: &Ground, layout: Layout) -> (PathBuf, PathBuf) {
         Layout::SubvolMount => {
             let top = ground.mount(&image, "a", "");
             subvolume(&subvolume(&top.join("outer")).join("share"));
-            run("umount", &[top.to_str().unwrap()]);
+            umount(&top);
             let share = ground.mount(&image, "share", "subvol=outer/share");
             directory(&share, "some/where")
         }

@@ -1,0 +1,274 @@
+//! The area, our mount, the previous versions, and what is not ours.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test"
+)]
+
+mod common;
+
+use common::{
+    Ground, backend, copy_ref, exposed, exposure, lab, run, source, subvolume, unmount_all,
+};
+use fsrvp_snapshot::{BackendError, Btrfs, Deadline, SnapshotBackend};
+use fsrvp_sys::mountinfo::MountTable;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn mounts_below(path: &Path) -> usize {
+    let table = MountTable::read().unwrap();
+    table
+        .0
+        .iter()
+        .filter(|mount| mount.point.starts_with(path))
+        .count()
+}
+
+fn a_share(ground: &Ground) -> PathBuf {
+    subvolume(&ground.btrfs("a").join("share"))
+}
+
+/// The name of the server's folder in the areas.
+fn folder(ground: &Ground) -> String {
+    fsrvp_snapshot::names::component(&ground.server())
+}
+
+#[test]
+fn modes_let_users_pass_to_their_copies() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    fs::set_permissions(&share, fs::Permissions::from_mode(0o2770)).unwrap();
+    chown(&share, Some(1234), Some(4321)).unwrap();
+    let backend = backend(&ground, &[&share]);
+    let source = source(&backend, &share);
+    let copy = exposed(&backend, &source);
+    assert_eq!(mode(&copy), 0o2770);
+    let owner = fs::metadata(&copy).unwrap();
+    assert_eq!((owner.uid(), owner.gid()), (1234, 4321));
+    let area = copy.parent().unwrap();
+    assert_eq!(mode(area), 0o711);
+    assert_eq!(mode(area.parent().unwrap()), 0o711);
+    assert_eq!(mode(&area.join("previous")), 0o711);
+    assert_eq!(mode(&area.join("previous/share")), 0o755);
+    assert_eq!(mode(&ground.path("run")), 0o711);
+    assert_eq!(mode(&ground.path("run/mounts")), 0o711);
+    assert!(area.ends_with(Path::new(".fsrvpd").join(folder(&ground))));
+}
+
+#[test]
+fn somebody_else_who_was_there_first_is_refused() {
+    if !lab() {
+        return;
+    }
+    type Plant = fn(&Path);
+    let plant: [(&str, Plant); 4] = [
+        ("symlink", |path| symlink("/tmp", path).unwrap()),
+        ("file", |path| fs::write(path, b"").unwrap()),
+        ("owner", |path| {
+            fs::create_dir(path).unwrap();
+            chown(path, Some(1234), None).unwrap();
+        }),
+        ("mode", |path| {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        }),
+    ];
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let top = share.parent().unwrap();
+    for (name, plant) in plant {
+        for path in [
+            top.join(".fsrvpd"),
+            top.join(".fsrvpd").join(folder(&ground)),
+        ] {
+            if !path.ends_with(".fsrvpd") {
+                fs::create_dir(path.parent().unwrap()).unwrap();
+            }
+            plant(&path);
+            let backend = backend(&ground, &[&share]);
+            let source = source(&backend, &share);
+            let result = backend.prepare(std::slice::from_ref(&source), &Deadline::default());
+            assert!(
+                matches!(result, Err(BackendError::Conflict(_))),
+                "{name}: {result:?}"
+            );
+            let result = backend.enumerate();
+            assert!(
+                matches!(result, Err(BackendError::Conflict(_))),
+                "{name}: {result:?}"
+            );
+            let planted = top.join(".fsrvpd");
+            run("rm", &["-r", planted.to_str().unwrap()]);
+        }
+    }
+}
+
+#[test]
+fn the_mount_is_found_again_and_never_stacked() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let run_dir = ground.path("run/mounts");
+    let first = backend(&ground, &[&share]);
+    first.probe(&share).unwrap();
+    first.enumerate().unwrap();
+    assert_eq!(mounts_below(&run_dir), 0, "looking mounts nothing");
+    let source = source(&first, &share);
+    let copy = exposed(&first, &source);
+    assert_eq!(mounts_below(&run_dir), 1);
+    let second = backend(&ground, &[&share]);
+    assert_eq!(second.expose(&exposure(&source)).unwrap(), copy);
+    assert_eq!(mounts_below(&run_dir), 1);
+    // Somebody takes it away: the next call brings it back.
+    run(
+        "umount",
+        &[
+            "-l",
+            run_dir.join(copy_mount(&copy, &run_dir)).to_str().unwrap(),
+        ],
+    );
+    assert!(!copy.exists());
+    assert_eq!(second.expose(&exposure(&source)).unwrap(), copy);
+    assert!(copy.exists());
+    assert_eq!(mounts_below(&run_dir), 1);
+}
+
+/// The first component of `copy` below `run_dir`.
+fn copy_mount(copy: &Path, run_dir: &Path) -> PathBuf {
+    let below = copy.strip_prefix(run_dir).unwrap();
+    below.components().next().unwrap().as_os_str().into()
+}
+
+#[test]
+fn everything_can_be_unmounted() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let run_dir = ground.path("run/mounts");
+    let first = backend(&ground, &[&share]);
+    let kept = source(&first, &share);
+    let copy = exposed(&first, &kept);
+    let file = fs::File::open(&copy).unwrap();
+    let busy = backend(&ground, &[&share]).unmount_all();
+    assert!(matches!(busy, Err(BackendError::Busy(_))), "{busy:?}");
+    drop(file);
+    unmount_all(&first);
+    assert!(!run_dir.exists());
+    first.unmount_all().unwrap();
+    // As after a reboot.
+    let next = backend(&ground, &[&share]);
+    assert_eq!(next.enumerate().unwrap(), [copy_ref(&kept)]);
+    assert_eq!(next.expose(&exposure(&kept)).unwrap(), copy);
+    next.delete(&copy_ref(&kept)).unwrap();
+}
+
+#[test]
+fn another_mount_at_our_mount_point_is_refused() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let backend = backend(&ground, &[&share]);
+    let source = source(&backend, &share);
+    let id = source.volume.0.split(':').nth(1).unwrap().to_owned();
+    let point = ground.path("run/mounts").join(id);
+    fs::create_dir_all(&point).unwrap();
+    run("mount", &["-t", "tmpfs", "none", point.to_str().unwrap()]);
+    let result = backend.prepare(std::slice::from_ref(&source), &Deadline::default());
+    assert!(
+        matches!(result, Err(BackendError::Conflict(_))),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn what_is_not_ours_in_the_area_is_left_alone() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let backend = backend(&ground, &[&share]);
+    let ours = source(&backend, &share);
+    let copy = exposed(&backend, &ours);
+    let area = copy.parent().unwrap();
+    let odd = subvolume(&area.join("somebody's"));
+    // Bears the name of a copy, but was never one.
+    let posing = source(&backend, &share);
+    let posing_path = subvolume(&area.join(posing.copy.to_string()));
+    let file = source(&backend, &share);
+    fs::write(area.join(file.copy.to_string()), b"a file").unwrap();
+
+    assert_eq!(backend.enumerate().unwrap(), [copy_ref(&ours)]);
+    for foreign in [&posing, &file] {
+        let sources = std::slice::from_ref(foreign);
+        for result in [
+            backend.delete(&copy_ref(foreign)),
+            backend.seal(&copy_ref(foreign)),
+            backend.commit(sources, true, &Deadline::default()),
+        ] {
+            assert!(
+                matches!(result, Err(BackendError::Conflict(_))),
+                "{result:?}"
+            );
+        }
+    }
+    assert!(odd.exists() && posing_path.exists());
+    assert_eq!(
+        fs::read(area.join(file.copy.to_string())).unwrap(),
+        b"a file"
+    );
+    backend.delete(&copy_ref(&ours)).unwrap();
+}
+
+#[test]
+fn previous_versions_lead_to_the_data() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground).join("deep/er");
+    fs::create_dir_all(&share).unwrap();
+    fs::write(share.join("file"), b"old").unwrap();
+    let first = backend(&ground, &[&share]);
+    let copied = source(&first, &share);
+    exposed(&first, &copied);
+    fs::write(share.join("file"), b"new").unwrap();
+    let name = &copied.shares[0].share;
+    let folder = first.previous_versions(&share, name).unwrap();
+    let label = folder.join("@GMT-2024.01.17-21.20.00");
+    assert_eq!(fs::read(label.join("file")).unwrap(), b"old");
+    // Links of somebody else stay, and their seconds stay theirs.
+    symlink("/etc", folder.join("@GMT-2024.01.17-21.20.01")).unwrap();
+    symlink("/etc", folder.join("mine")).unwrap();
+    let another = source(&first, &share);
+    exposed(&first, &another);
+    assert!(folder.join("@GMT-2024.01.17-21.20.02/file").exists());
+    // A new process finds them all; a link that was removed by hand comes back.
+    let second: Btrfs = backend(&ground, &[&share]);
+    fs::remove_file(&label).unwrap();
+    second.expose(&exposure(&copied)).unwrap();
+    assert_eq!(fs::read(label.join("file")).unwrap(), b"old");
+    second.delete(&copy_ref(&copied)).unwrap();
+    second.delete(&copy_ref(&another)).unwrap();
+    let mut left: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["@GMT-2024.01.17-21.20.01", "mine"]);
+}
