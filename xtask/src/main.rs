@@ -1,6 +1,9 @@
 //! Everything that builds, tests, demonstrates and measures the project.
 
+mod floors;
 mod lab;
+mod licences;
+mod test;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -21,11 +24,20 @@ enum Command {
     /// A private Samba with an agent on loop volumes, left running
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Everything that CI runs
+    Test(test::Test),
+    /// Who may import whom, and what the sans-IO crates may not touch
+    Floors,
+    /// Every dependency's licence stands on a list
+    Licences,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Lab(command) => lab::run(command),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Floors => floors::run(),
+        Command::Licences => licences::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,9 +30,9 @@ impl Lab {
     /// `smbtorture`, one or more tests by their full names.
     #[must_use]
     pub fn smbtorture(&self, who: &Account, tests: &[&str]) -> Run {
-        self.samba_client("smbtorture", who)
-            .arg("ncacn_np:127.0.0.1")
-            .args(tests)
+        // It leaves its scratch directory where it runs.
+        let run = self.samba_client("smbtorture", who).directory(self.dir());
+        run.arg("ncacn_np:127.0.0.1").args(tests)
     }
 
     fn samba_client(&self, program: &str, who: &Account) -> Run {
