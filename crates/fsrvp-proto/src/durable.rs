@@ -2,12 +2,10 @@
 //!
 //! Every record is JSON with a version: `context`, `boot`, `set/<guid>`, `debt/<number>`.
 
-#![allow(dead_code)]
-
 use crate::action::Edit;
 use crate::job::Artefact;
-use crate::set::ShadowCopySet;
-use fsrvp_idl::{Context, FileTime, ShadowCopyId, ShadowCopySetId};
+use crate::set::{SetStatus, ShadowCopySet};
+use fsrvp_idl::{Context, FileTime, ShadowCopyId, ShadowCopySetId, ShareName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,7 +120,11 @@ pub struct Table {
     boot_id: Option<String>,
     sets: BTreeMap<ShadowCopySetId, ShadowCopySet>,
     debts: BTreeMap<u64, DebtRecord>,
+    /// Index: the copies of all sets.
     copies: BTreeSet<ShadowCopyId>,
+    /// Index: the sets short of Recovered.
+    unrecovered: BTreeSet<ShadowCopySetId>,
+    /// Index: the names of all exposed shares, folded.
     exposed_names: BTreeSet<String>,
 }
 
@@ -168,6 +170,10 @@ impl Table {
             let reason = format!("it holds the set {}", set.id);
             return Err(TableError::Inconsistent { key, reason });
         }
+        if set.status == SetStatus::CreationInProgress {
+            let reason = "a set in creation is never stored".to_owned();
+            return Err(TableError::Inconsistent { key, reason });
+        }
         for copy in &set.copies {
             if self.copies.contains(&copy.id) {
                 let reason = format!("another set holds the shadow copy {} too", copy.id);
@@ -195,6 +201,11 @@ impl Table {
         self.sets.values()
     }
 
+    /// The sets short of Recovered.
+    pub(crate) fn unrecovered(&self) -> impl Iterator<Item = &ShadowCopySet> {
+        self.unrecovered.iter().filter_map(|id| self.sets.get(id))
+    }
+
     /// Looks a set up.
     #[must_use]
     pub fn set(&self, id: ShadowCopySetId) -> Option<&ShadowCopySet> {
@@ -217,8 +228,8 @@ impl Table {
     }
 
     /// Whether a share of this name is one that we exposed, by our records.
-    pub(crate) fn is_exposed_name(&self, name: &str) -> bool {
-        self.exposed_names.contains(&name.to_lowercase())
+    pub(crate) fn is_exposed_name(&self, name: &ShareName) -> bool {
+        self.exposed_names.contains(&name.folded())
     }
 
     /// The first number that no debt has had.
@@ -252,11 +263,11 @@ impl Table {
 
     fn put_set(&mut self, set: ShadowCopySet) {
         self.copies.extend(set.copies.iter().map(|copy| copy.id));
+        if set.status < SetStatus::Recovered {
+            self.unrecovered.insert(set.id);
+        }
         if set.is_exposed() {
-            self.exposed_names.extend(
-                set.mappings()
-                    .map(|(_, mapping)| mapping.shadow_copy_share_name.to_lowercase()),
-            );
+            self.exposed_names.extend(exposed_names(&set));
         }
         self.sets.insert(set.id, set);
     }
@@ -268,19 +279,19 @@ impl Table {
         for copy in &set.copies {
             self.copies.remove(&copy.id);
         }
-        for (_, mapping) in set.mappings() {
-            self.exposed_names
-                .remove(&mapping.shadow_copy_share_name.to_lowercase());
+        self.unrecovered.remove(&id);
+        for name in exposed_names(&set) {
+            self.exposed_names.remove(&name);
         }
     }
 }
 
-impl Change {
-    /// Whether there is nothing to store.
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
+fn exposed_names(set: &ShadowCopySet) -> impl Iterator<Item = String> {
+    set.mappings()
+        .map(|(_, mapping)| ShareName::new(&mapping.shadow_copy_share_name).folded())
+}
 
+impl Change {
     /// The edits of the store that make the change.
     ///
     /// # Errors

@@ -77,6 +77,8 @@ pub enum Event {
         reason: EndReason,
         idle: Option<Duration>,
     },
+    /// The Message Sequence Timer fired before a set was started.
+    ContextExpired { idle: Duration },
     /// A job failed.
     JobFailed {
         set: Option<ShadowCopySetId>,

@@ -9,16 +9,24 @@
 
 pub mod action;
 pub mod agent;
+mod calls;
 pub mod config;
+mod debts;
 pub mod directory;
 pub mod durable;
 pub mod event;
 pub mod job;
+mod jobs;
+mod ops;
 pub mod own_names;
 pub mod profile;
 pub mod recovery;
+mod removal;
 pub mod set;
+mod storing;
+mod timer;
 pub mod view;
+mod waits;
 
 pub use action::{Action, Call, CallId, Caller, Edit, Now, PersistId};
 pub use agent::Agent;

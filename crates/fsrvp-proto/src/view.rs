@@ -1,11 +1,15 @@
 //! What an operator may see of the agent: the body of `/v1/sets`.
 
+use crate::action::Now;
+use crate::agent::Agent;
 use crate::job::Artefact;
+use crate::jobs::Purpose;
 use crate::profile::Profile;
-use crate::set::SetStatus;
+use crate::set::{SetStatus, ShadowCopySet};
 use fsrvp_idl::{Context, FileTime, ShadowCopyId, ShadowCopySetId};
 use serde::Serialize;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// The agent's state at one moment. Durations are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -122,4 +126,103 @@ pub struct JobView {
     pub running_ms: u64,
     /// Whether it was told to stop.
     pub cancelled: bool,
+}
+
+impl Agent {
+    /// What an operator may see.
+    #[must_use]
+    pub fn view(&self, now: Now) -> AgentView {
+        let context = self.table.context();
+        AgentView {
+            server_name: self.config.server_name.clone(),
+            profile: self.config.profile,
+            context: ContextView {
+                is_set: context.current.is_some(),
+                current: context.current,
+                client_address: context.address,
+                retry_count: context.retry_count,
+            },
+            timer_remaining_ms: self.timer.deadline().map(|at| remaining(at, now)),
+            sets: self
+                .table
+                .sets()
+                .map(|set| self.view_set(set, now))
+                .collect(),
+            debts: self.view_debts(now),
+            jobs: self.view_jobs(now),
+            calls_in_progress: self.open_calls,
+        }
+    }
+
+    fn view_set(&self, set: &ShadowCopySet, now: Now) -> SetView {
+        let live = self.live.get(&set.id);
+        let is_exposed = set.is_exposed();
+        let copies = set.copies.iter().map(|copy| CopyView {
+            id: copy.id,
+            backend: copy.backend.to_string(),
+            volume: copy.volume.to_string(),
+            created: copy.created,
+            prepared: live.is_some_and(|live| live.prepared.contains(&copy.id)),
+            mappings: copy
+                .mappings
+                .iter()
+                .map(|mapping| MappingView {
+                    share_name_unc: mapping.share_name_unc.clone(),
+                    shadow_copy_share_name: is_exposed
+                        .then(|| mapping.shadow_copy_share_name.clone()),
+                })
+                .collect(),
+        });
+        SetView {
+            id: set.id,
+            status: self.status_of(set),
+            context: set.context,
+            writable: is_exposed && set.is_writable(),
+            account: set.account.clone(),
+            started: set.started,
+            changed: set.changed,
+            deadline_ms: live
+                .and_then(|live| live.own_timer.deadline())
+                .map(|at| remaining(at, now)),
+            copies: copies.collect(),
+            undo: live.map(|live| live.undo.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn view_debts(&self, now: Now) -> Vec<DebtView> {
+        let view = |(number, debt): (u64, &crate::debts::Debt)| {
+            let record = self.table.debt(number)?;
+            Some(DebtView {
+                artefact: record.artefact.clone(),
+                set: record.set,
+                since: record.since,
+                attempts: debt.attempts,
+                failure: debt.failure.as_ref().map(ToString::to_string),
+                retry_in_ms: debt.due.map(|at| remaining(at, now)),
+            })
+        };
+        self.debts.iter().filter_map(view).collect()
+    }
+
+    fn view_jobs(&self, now: Now) -> Vec<JobView> {
+        let jobs = self.jobs.iter().map(|(id, job)| JobView {
+            id: id.0,
+            operation: job.operation,
+            set: match job.purpose {
+                Purpose::Set(set) => Some(set),
+                Purpose::Lookup(_) | Purpose::Orphan | Purpose::Debts(_) => None,
+            },
+            running_ms: milliseconds(now.at.saturating_sub(job.started)),
+            cancelled: job.cancelled,
+        });
+        jobs.collect()
+    }
+}
+
+fn remaining(at: Duration, now: Now) -> u64 {
+    milliseconds(at.saturating_sub(now.at))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
