@@ -1,0 +1,4 @@
+//! The agent under virtual time, rule by rule of its protocol notes.
+
+mod methods;
+mod support;

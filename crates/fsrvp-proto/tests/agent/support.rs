@@ -1,0 +1,594 @@
+//! A driver under virtual time: a store that is a map, jobs that succeed at once unless a test
+//! holds them or makes them fail, and short words for the calls.
+
+use fsrvp_idl::{
+    ClientShadowCopyId, ClientShadowCopySetId, FileTime, Request, Response, ShadowCopyId,
+    ShadowCopySetId, ShareMapping, ShareName, Status,
+};
+use fsrvp_proto::job::{Artefact, BackendName, CopyRef, Failure, FailureKind, Located, VolumeId};
+use fsrvp_proto::{
+    Action, Agent, AgentConfig, AgentView, Call, CallId, Caller, Edit, Event, Job, JobId,
+    JobOutcome, Now, OwnNames, PersistId, Profile, SetStatus, Table,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use uuid::Uuid;
+
+pub(crate) const CLIENT: &str = "192.0.2.10";
+pub(crate) const OTHER_CLIENT: &str = "192.0.2.11";
+pub(crate) const START_OF_TIME: u64 = 133_000_000_000_000_000;
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn client_set_id() -> ClientShadowCopySetId {
+    ClientShadowCopySetId(Uuid::from_u128(0xC11E_0001))
+}
+
+/// What became of a kind of job.
+#[derive(Debug, Clone)]
+pub(crate) enum Fate {
+    Hold,
+    Fail(FailureKind),
+    /// Remove jobs: only the artefacts whose text holds this fail.
+    FailNaming(&'static str),
+}
+
+pub(crate) struct World {
+    pub(crate) agent: Agent,
+    pub(crate) now: Now,
+    pub(crate) config: AgentConfig,
+    pub(crate) store: BTreeMap<String, Vec<u8>>,
+    pub(crate) store_fails: bool,
+    pub(crate) store_holds: bool,
+    pub(crate) commits: Vec<Vec<Edit>>,
+    pub(crate) waiting_commits: VecDeque<(PersistId, Vec<Edit>)>,
+    pub(crate) fates: BTreeMap<&'static str, Fate>,
+    pub(crate) held: BTreeMap<JobId, Job>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) cancelled: Vec<JobId>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) replies: BTreeMap<u64, Response>,
+    pub(crate) shares: BTreeMap<String, (&'static str, i32)>,
+    next_call: u64,
+}
+
+pub(crate) fn kind(job: &Job) -> &'static str {
+    match job {
+        Job::Locate { .. } => "locate",
+        Job::Prepare { .. } => "prepare",
+        Job::Commit { .. } => "commit",
+        Job::Expose { .. } => "expose",
+        Job::Seal { .. } => "seal",
+        Job::Remove { .. } => "remove",
+    }
+}
+
+pub(crate) fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, "injected")
+}
+
+pub(crate) fn caller(address: &str) -> Caller {
+    Caller {
+        address: Some(address.parse().unwrap()),
+        account: "LAB\\backup".to_owned(),
+        ..Caller::default()
+    }
+}
+
+fn ids() -> Box<dyn FnMut() -> Uuid + Send> {
+    let mut last = 0_u128;
+    Box::new(move || {
+        last += 1;
+        Uuid::from_u128(0xA000_0000_0000_0000_0000 + last)
+    })
+}
+
+fn own_names() -> OwnNames {
+    OwnNames::new(["files".to_owned(), "alias".to_owned()], [])
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(AgentConfig::new("FILES"))
+    }
+
+    pub(crate) fn ws2012() -> Self {
+        Self::with(AgentConfig {
+            profile: Profile::Ws2012,
+            ..AgentConfig::new("FILES")
+        })
+    }
+
+    pub(crate) fn with(config: AgentConfig) -> Self {
+        let now = Now {
+            at: Duration::ZERO,
+            wall: FileTime(START_OF_TIME),
+        };
+        let mut agent = Agent::new(config.clone(), Table::default(), ids(), now);
+        agent.set_own_names(own_names());
+        let shares = [("a", "va"), ("a2", "va"), ("b", "vb"), ("hid$", "vh")];
+        Self {
+            agent,
+            now,
+            config,
+            store: BTreeMap::new(),
+            store_fails: false,
+            store_holds: false,
+            commits: Vec::new(),
+            waiting_commits: VecDeque::new(),
+            fates: BTreeMap::new(),
+            held: BTreeMap::new(),
+            jobs: Vec::new(),
+            cancelled: Vec::new(),
+            events: Vec::new(),
+            replies: BTreeMap::new(),
+            shares: shares
+                .into_iter()
+                .map(|(name, volume)| (name.to_owned(), (volume, 3)))
+                .collect(),
+            next_call: 0,
+        }
+    }
+
+    /// Builds a new agent from the store, as after a crash, with nothing recovered.
+    pub(crate) fn restart_raw(&mut self) {
+        let table = self.stored();
+        self.start_from(table);
+    }
+
+    pub(crate) fn start_from(&mut self, table: Table) {
+        self.held.clear();
+        self.waiting_commits.clear();
+        self.agent = Agent::new(self.config.clone(), table, Box::new(Uuid::new_v4), self.now);
+        self.agent.set_own_names(own_names());
+        self.pump();
+    }
+
+    pub(crate) fn stored(&self) -> Table {
+        Table::load(self.store.clone()).unwrap()
+    }
+
+    // Time and the world outside.
+
+    /// Lets time pass, with every timeout on the way at its moment.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let end = self.now.at + duration;
+        while let Some(at) = self.agent.poll_timeout() {
+            if at > end {
+                break;
+            }
+            self.set_time(at.max(self.now.at));
+            self.agent.handle_timeout(self.now);
+            self.pump();
+            assert!(
+                self.agent
+                    .poll_timeout()
+                    .is_none_or(|next| next > self.now.at),
+                "the agent asks for the same timeout again"
+            );
+        }
+        self.set_time(end);
+    }
+
+    fn set_time(&mut self, at: Duration) {
+        self.now.at = at;
+        self.now.wall = FileTime(START_OF_TIME + u64::try_from(at.as_nanos() / 100).unwrap());
+    }
+
+    pub(crate) fn fate(&mut self, kind: &'static str, fate: Fate) {
+        self.fates.insert(kind, fate);
+    }
+
+    pub(crate) fn hold(&mut self, kind: &'static str) {
+        self.fate(kind, Fate::Hold);
+    }
+
+    pub(crate) fn no_fate(&mut self, kind: &'static str) {
+        self.fates.remove(kind);
+    }
+
+    /// The held job of a kind.
+    pub(crate) fn held(&self, wanted: &str) -> Option<JobId> {
+        let mut jobs = self.held.iter().filter(|(_, job)| kind(job) == wanted);
+        jobs.next().map(|(id, _)| *id)
+    }
+
+    /// Ends a held job well.
+    pub(crate) fn done(&mut self, wanted: &'static str) {
+        self.end(wanted, None);
+    }
+
+    /// Ends a held job with a failure.
+    pub(crate) fn fail(&mut self, wanted: &'static str, failure: FailureKind) {
+        self.end(wanted, Some(Fate::Fail(failure)));
+    }
+
+    fn end(&mut self, wanted: &'static str, fate: Option<Fate>) {
+        let id = self
+            .held(wanted)
+            .unwrap_or_else(|| panic!("no {wanted} job is held"));
+        let job = self.held.remove(&id).unwrap();
+        let outcome = self.outcome(&job, fate);
+        self.agent.handle_job(self.now, id, outcome);
+        self.pump();
+    }
+
+    /// Answers the oldest held commit of the store.
+    pub(crate) fn stored_is(&mut self, result: Result<(), String>) {
+        let (id, edits) = self.waiting_commits.pop_front().expect("a commit");
+        if result.is_ok() {
+            self.apply(edits);
+        }
+        self.agent.handle_persisted(self.now, id, result);
+        self.pump();
+    }
+
+    fn apply(&mut self, edits: Vec<Edit>) {
+        for edit in &edits {
+            match &edit.value {
+                Some(value) => self.store.insert(edit.key.clone(), value.clone()),
+                None => self.store.remove(&edit.key),
+            };
+        }
+        self.commits.push(edits);
+    }
+
+    fn outcome(&self, job: &Job, fate: Option<Fate>) -> JobOutcome {
+        let result = match &fate {
+            Some(Fate::Fail(kind)) => Err(failure(*kind)),
+            _ => Ok(()),
+        };
+        match job {
+            Job::Locate { share } => JobOutcome::Located(result.and_then(|()| self.locate(share))),
+            Job::Prepare { .. } => JobOutcome::Prepared(result),
+            Job::Commit { .. } => JobOutcome::Committed(result),
+            Job::Expose { .. } => JobOutcome::Exposed(result),
+            Job::Seal { .. } => JobOutcome::Sealed(result),
+            Job::Remove { artefacts } => {
+                let fails = |artefact: &Artefact| match &fate {
+                    Some(Fate::Fail(kind)) => Some(failure(*kind)),
+                    Some(Fate::FailNaming(part)) => format!("{artefact:?}")
+                        .contains(part)
+                        .then(|| failure(FailureKind::Other)),
+                    _ => None,
+                };
+                let failed = artefacts
+                    .iter()
+                    .filter_map(|a| Some((a.clone(), fails(a)?)));
+                JobOutcome::Removed(failed.collect())
+            }
+        }
+    }
+
+    fn locate(&self, share: &ShareName) -> Result<Located, Failure> {
+        let (volume, compatibility) = self
+            .shares
+            .get(&share.folded())
+            .ok_or(failure(FailureKind::NotFound))?;
+        if *volume == "unsupported" {
+            return Err(failure(FailureKind::Unsupported));
+        }
+        Ok(Located {
+            share: share.clone(),
+            path: format!("/srv/{share}").into(),
+            backend: BackendName("memory".to_owned()),
+            volume: VolumeId((*volume).to_owned()),
+            inner: "".into(),
+            compatibility: *compatibility,
+        })
+    }
+
+    pub(crate) fn pump(&mut self) {
+        while let Some(action) = self.agent.poll_action() {
+            match action {
+                Action::Persist { id, edits } if self.store_holds => {
+                    self.waiting_commits.push_back((id, edits));
+                }
+                Action::Persist { id, edits } => {
+                    let result = if self.store_fails {
+                        Err("disk full".to_owned())
+                    } else {
+                        self.apply(edits);
+                        Ok(())
+                    };
+                    self.agent.handle_persisted(self.now, id, result);
+                }
+                Action::Run { id, job } => {
+                    self.jobs.push(job.clone());
+                    match self.fates.get(kind(&job)).cloned() {
+                        Some(Fate::Hold) => {
+                            self.held.insert(id, job);
+                        }
+                        fate => {
+                            let outcome = self.outcome(&job, fate);
+                            self.agent.handle_job(self.now, id, outcome);
+                        }
+                    }
+                }
+                Action::Cancel { id } => {
+                    assert!(
+                        self.held.contains_key(&id),
+                        "only running jobs are cancelled"
+                    );
+                    self.cancelled.push(id);
+                }
+                Action::Reply { id, response } => {
+                    let second = self.replies.insert(id.0, response);
+                    assert_eq!(second, None, "one reply for each call");
+                }
+                Action::Report(event) => self.events.push(event),
+            }
+        }
+    }
+
+    // Calls.
+
+    /// Makes a call; the reply may come later.
+    pub(crate) fn send(&mut self, caller: Caller, request: Request) -> u64 {
+        self.next_call += 1;
+        let id = CallId(self.next_call);
+        let call = Call {
+            id,
+            caller,
+            request,
+        };
+        self.agent.handle_call(self.now, call);
+        self.pump();
+        id.0
+    }
+
+    pub(crate) fn reply(&self, call: u64) -> Option<&Response> {
+        self.replies.get(&call)
+    }
+
+    /// The status of a call's reply.
+    pub(crate) fn status(&self, call: u64) -> Option<Status> {
+        self.reply(call).map(status_of)
+    }
+
+    /// Makes a call of [`CLIENT`] that is answered at once.
+    pub(crate) fn call(&mut self, request: Request) -> Response {
+        let name = format!("{request:?}");
+        let id = self.send(caller(CLIENT), request);
+        self.reply(id)
+            .unwrap_or_else(|| panic!("no reply to {name}"))
+            .clone()
+    }
+
+    pub(crate) fn ask(&mut self, request: Request) -> Status {
+        status_of(&self.call(request))
+    }
+
+    pub(crate) fn set_context(&mut self, context: u32) -> Status {
+        self.ask(Request::SetContext { context })
+    }
+
+    pub(crate) fn set_context_from(&mut self, address: &str, context: u32) -> Status {
+        let id = self.send(caller(address), Request::SetContext { context });
+        self.status(id).expect("a reply")
+    }
+
+    pub(crate) fn start(&mut self) -> Result<ShadowCopySetId, Status> {
+        match self.call(start()) {
+            Response::StartShadowCopySet {
+                shadow_copy_set_id,
+                status: Status::ZERO,
+            } => Ok(shadow_copy_set_id),
+            other => Err(status_of(&other)),
+        }
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        set: ShadowCopySetId,
+        share: &str,
+    ) -> Result<ShadowCopyId, Status> {
+        match self.call(add(set, share)) {
+            Response::AddToShadowCopySet {
+                shadow_copy_id,
+                status: Status::ZERO,
+            } => Ok(shadow_copy_id),
+            other => Err(status_of(&other)),
+        }
+    }
+
+    pub(crate) fn mapping(
+        &mut self,
+        set: ShadowCopySetId,
+        copy: ShadowCopyId,
+        share: &str,
+    ) -> Result<ShareMapping, Status> {
+        match self.call(get_mapping(set, copy, share)) {
+            Response::GetShareMapping {
+                mapping: Some(mapping),
+                ..
+            } => Ok(mapping),
+            other => Err(status_of(&other)),
+        }
+    }
+
+    /// A set in the status that is asked for, with one copy of each share.
+    pub(crate) fn walk(
+        &mut self,
+        context: u32,
+        shares: &[&str],
+        status: SetStatus,
+    ) -> (ShadowCopySetId, Vec<ShadowCopyId>) {
+        assert_eq!(self.set_context(context), Status::ZERO);
+        let set = self.start().unwrap();
+        let mut copies = Vec::new();
+        if status >= SetStatus::Added {
+            copies = shares
+                .iter()
+                .map(|share| self.add(set, share).unwrap())
+                .collect();
+        }
+        if status == SetStatus::CreationInProgress {
+            let fate = self.fates.insert("commit", Fate::Hold);
+            assert_eq!(self.ask(commit(set, 0)), Status::FSSAGENT_E_TIMEOUT);
+            match fate {
+                Some(fate) => self.fates.insert("commit", fate),
+                None => self.fates.remove("commit"),
+            };
+            return (set, copies);
+        }
+        if status >= SetStatus::Committed {
+            assert_eq!(self.ask(prepare(set, 1_800_000)), Status::ZERO);
+            assert_eq!(self.ask(commit(set, 60_000)), Status::ZERO);
+        }
+        if status >= SetStatus::Exposed {
+            assert_eq!(self.ask(expose(set, 1_800_000)), Status::ZERO);
+        }
+        if status >= SetStatus::Recovered {
+            assert_eq!(self.ask(recovery_complete(set)), Status::ZERO);
+        }
+        (set, copies)
+    }
+
+    // What is to be seen.
+
+    pub(crate) fn view(&self) -> AgentView {
+        self.agent.view(self.now)
+    }
+
+    pub(crate) fn set_status(&self, set: ShadowCopySetId) -> Option<SetStatus> {
+        self.view()
+            .sets
+            .iter()
+            .find(|view| view.id == set)
+            .map(|view| view.status)
+    }
+
+    /// Seconds until the Message Sequence Timer fires.
+    pub(crate) fn timer(&self) -> Option<u64> {
+        self.view().timer_remaining_ms.map(|ms| ms / 1000)
+    }
+
+    pub(crate) fn context_set(&self) -> bool {
+        self.view().context.is_set
+    }
+
+    pub(crate) fn removed(&self) -> Vec<Artefact> {
+        let artefacts = self.jobs.iter().filter_map(|job| match job {
+            Job::Remove { artefacts } => Some(artefacts.clone()),
+            _ => None,
+        });
+        artefacts.flatten().collect()
+    }
+
+    pub(crate) fn ran(&self, wanted: &str) -> usize {
+        self.jobs.iter().filter(|job| kind(job) == wanted).count()
+    }
+}
+
+pub(crate) fn status_of(response: &Response) -> Status {
+    match response {
+        Response::GetSupportedVersion { status, .. }
+        | Response::SetContext { status }
+        | Response::StartShadowCopySet { status, .. }
+        | Response::AddToShadowCopySet { status, .. }
+        | Response::CommitShadowCopySet { status }
+        | Response::ExposeShadowCopySet { status }
+        | Response::RecoveryCompleteShadowCopySet { status }
+        | Response::AbortShadowCopySet { status }
+        | Response::IsPathSupported { status, .. }
+        | Response::IsPathShadowCopied { status, .. }
+        | Response::GetShareMapping { status, .. }
+        | Response::DeleteShareMapping { status }
+        | Response::PrepareShadowCopySet { status } => *status,
+    }
+}
+
+pub(crate) fn unc(share: &str) -> String {
+    format!(r"\\files\{share}")
+}
+
+pub(crate) fn copy_ref(copy: ShadowCopyId, volume: &str) -> CopyRef {
+    CopyRef {
+        copy,
+        backend: BackendName("memory".to_owned()),
+        volume: VolumeId(volume.to_owned()),
+    }
+}
+
+pub(crate) fn start() -> Request {
+    Request::StartShadowCopySet {
+        client_shadow_copy_set_id: client_set_id(),
+    }
+}
+
+pub(crate) fn add(set: ShadowCopySetId, share: &str) -> Request {
+    Request::AddToShadowCopySet {
+        client_shadow_copy_id: ClientShadowCopyId::NULL,
+        shadow_copy_set_id: set,
+        share_name: if share.contains('\\') || share.is_empty() {
+            share.to_owned()
+        } else {
+            unc(share)
+        },
+    }
+}
+
+pub(crate) fn prepare(set: ShadowCopySetId, timeout_ms: u32) -> Request {
+    Request::PrepareShadowCopySet {
+        shadow_copy_set_id: set,
+        timeout_ms,
+    }
+}
+
+pub(crate) fn commit(set: ShadowCopySetId, timeout_ms: u32) -> Request {
+    Request::CommitShadowCopySet {
+        shadow_copy_set_id: set,
+        timeout_ms,
+    }
+}
+
+pub(crate) fn expose(set: ShadowCopySetId, timeout_ms: u32) -> Request {
+    Request::ExposeShadowCopySet {
+        shadow_copy_set_id: set,
+        timeout_ms,
+    }
+}
+
+pub(crate) fn recovery_complete(set: ShadowCopySetId) -> Request {
+    Request::RecoveryCompleteShadowCopySet {
+        shadow_copy_set_id: set,
+    }
+}
+
+pub(crate) fn abort(set: ShadowCopySetId) -> Request {
+    Request::AbortShadowCopySet {
+        shadow_copy_set_id: set,
+    }
+}
+
+pub(crate) fn get_mapping(set: ShadowCopySetId, copy: ShadowCopyId, share: &str) -> Request {
+    Request::GetShareMapping {
+        shadow_copy_id: copy,
+        shadow_copy_set_id: set,
+        share_name: unc(share),
+        level: 1,
+    }
+}
+
+pub(crate) fn delete(set: ShadowCopySetId, copy: ShadowCopyId, share: &str) -> Request {
+    Request::DeleteShareMapping {
+        shadow_copy_set_id: set,
+        shadow_copy_id: copy,
+        share_name: unc(share),
+    }
+}
+
+pub(crate) fn path_supported(name: &str) -> Request {
+    Request::IsPathSupported {
+        share_name: name.to_owned(),
+    }
+}
+
+pub(crate) fn path_shadow_copied(share: &str) -> Request {
+    Request::IsPathShadowCopied {
+        share_name: unc(share),
+    }
+}
