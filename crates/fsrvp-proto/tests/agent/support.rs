@@ -1,6 +1,8 @@
 //! A driver under virtual time: a store that is a map, jobs that succeed at once unless a test
 //! holds them or makes them fail, and short words for the calls.
 
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use fsrvp_idl::{
     ClientShadowCopyId, ClientShadowCopySetId, FileTime, Request, Response, ShadowCopyId,
     ShadowCopySetId, ShareMapping, ShareName, Status,
@@ -77,11 +79,12 @@ pub(crate) fn caller(address: &str) -> Caller {
     }
 }
 
-fn ids() -> Box<dyn FnMut() -> Uuid + Send> {
-    let mut last = 0_u128;
+/// A series of its own for each agent.
+fn ids(series: u128) -> Box<dyn FnMut() -> Uuid + Send> {
+    let mut last = series << 32;
     Box::new(move || {
         last += 1;
-        Uuid::from_u128(0xA000_0000_0000_0000_0000 + last)
+        Uuid::from_u128((0xA << 96) + last)
     })
 }
 
@@ -106,7 +109,7 @@ impl World {
             at: Duration::ZERO,
             wall: FileTime(START_OF_TIME),
         };
-        let mut agent = Agent::new(config.clone(), Table::default(), ids(), now);
+        let mut agent = Agent::new(config.clone(), Table::default(), ids(0), now);
         agent.set_own_names(own_names());
         let shares = [("a", "va"), ("a2", "va"), ("b", "vb"), ("hid$", "vh")];
         Self {
@@ -141,7 +144,12 @@ impl World {
     pub(crate) fn start_from(&mut self, table: Table) {
         self.held.clear();
         self.waiting_commits.clear();
-        self.agent = Agent::new(self.config.clone(), table, Box::new(Uuid::new_v4), self.now);
+        self.agent = Agent::new(
+            self.config.clone(),
+            table,
+            ids(self.now.at.as_millis() + 1),
+            self.now,
+        );
         self.agent.set_own_names(own_names());
         self.pump();
     }
