@@ -18,7 +18,8 @@ pub struct PipeIdentity {
     pub account: String,
     /// Domain, or the server's own name for a local account.
     pub domain: String,
-    /// The user's SID first, then its primary group and all other groups.
+    /// The user's SID first, then its primary group and all other groups. smbd's list also has
+    /// S-1-1-0, S-1-5-2 and S-1-5-11, on which Samba's own agent checks access to shares.
     pub sids: Vec<Sid>,
     /// Bit mask of privileges; 0x200 is SeBackupPrivilege.
     pub privilege_mask: u64,
@@ -52,8 +53,9 @@ impl Default for PipeIdentity {
 
 impl From<PipeIdentity> for AuthRequest {
     fn from(identity: PipeIdentity) -> Self {
+        // Samba's services want names, too, and smbd has none but its own.
         let endpoint = |address: SocketAddr| WireEndpoint {
-            name: None,
+            name: Some(address.ip().to_string()),
             address: Some(address.ip().to_string()),
             port: address.port(),
         };
