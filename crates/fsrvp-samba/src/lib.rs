@@ -1,4 +1,10 @@
 //! All that knows Samba: the named pipe hand-over and the share directory.
 
+mod command;
+mod config;
+pub mod directory;
 pub mod npa;
 pub mod pipe;
+
+pub use command::CommandError;
+pub use config::{ConfigError, SambaFacts};

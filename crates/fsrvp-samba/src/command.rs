@@ -1,0 +1,182 @@
+//! Runs Samba's tools: an argument vector, never a shell; a fixed locale; a time limit after which
+//! the whole process group is killed.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Most bytes of a tool's output that are kept; a server of 10,000 shares prints 2 MiB.
+const MAX_OUTPUT: u64 = 16 << 20;
+
+/// A tool did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// It is not installed, or cannot be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The tool.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It took too long and was killed.
+    #[error("{program} was killed because it took longer than {limit:?}")]
+    Limit {
+        /// The tool.
+        program: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It failed.
+    #[error("{program} failed ({status}): {text}")]
+    Failed {
+        /// The tool with its arguments.
+        program: String,
+        /// Exit status.
+        status: String,
+        /// What it said.
+        text: String,
+    },
+    /// Its output could not be read or is no UTF-8.
+    #[error("cannot read what {program} printed: {source}")]
+    Output {
+        /// The tool.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a tool printed and how it ended.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    success: bool,
+    status: String,
+}
+
+/// A tool with its arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Tool {
+    program: &'static str,
+    arguments: Vec<OsString>,
+}
+
+impl Tool {
+    pub(crate) fn new(program: &'static str) -> Self {
+        Self {
+            program,
+            arguments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Runs it; a failure to succeed is an error.
+    pub(crate) fn run(&self, limit: Duration) -> Result<Output, CommandError> {
+        let output = self.outcome(limit)?;
+        if output.success {
+            return Ok(output);
+        }
+        Err(self.failed(&output))
+    }
+
+    /// The error for an output that the caller does not accept.
+    pub(crate) fn failed(&self, output: &Output) -> CommandError {
+        let text = [output.stderr.trim(), output.stdout.trim()].join(" ");
+        CommandError::Failed {
+            program: format!("{} {:?}", self.program, self.arguments),
+            status: output.status.clone(),
+            text: text.trim().to_owned(),
+        }
+    }
+
+    /// Runs it, whatever its exit status.
+    pub(crate) fn outcome(&self, limit: Duration) -> Result<Output, CommandError> {
+        let program = || self.program.to_owned();
+        let mut child = Command::new(self.program)
+            .args(&self.arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|source| CommandError::Start {
+                program: program(),
+                source,
+            })?;
+        let result = collect(&mut child, limit);
+        if !matches!(result, Ok(Some(_))) {
+            kill_group(&child);
+        }
+        let status = child.wait().map_err(|source| CommandError::Output {
+            program: program(),
+            source,
+        })?;
+        match result {
+            Ok(Some((stdout, stderr))) => Ok(Output {
+                stdout,
+                stderr,
+                success: status.success(),
+                status: status.to_string(),
+            }),
+            Ok(None) => Err(CommandError::Limit {
+                program: program(),
+                limit,
+            }),
+            Err(source) => Err(CommandError::Output {
+                program: program(),
+                source,
+            }),
+        }
+    }
+}
+
+/// Kills the process group that `child` leads.
+pub(crate) fn kill_group(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid
+        && let Err(error) = kill_process_group(pid, Signal::KILL)
+    {
+        tracing::debug!(%error, "process group is gone already");
+    }
+}
+
+/// Reads both streams to their ends; `None` if that took too long.
+fn collect(child: &mut Child, limit: Duration) -> io::Result<Option<(String, String)>> {
+    let deadline = Instant::now() + limit;
+    let stdout = child.stdout.take().map(read_in_background);
+    let stderr = child.stderr.take().map(read_in_background);
+    let mut texts = [String::new(), String::new()];
+    for (text, receiver) in texts.iter_mut().zip([stdout, stderr]) {
+        let Some(receiver) = receiver else { continue };
+        let left = deadline.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(left) {
+            Ok(read) => *text = read?,
+            Err(_) => return Ok(None),
+        }
+    }
+    let [stdout, stderr] = texts;
+    Ok(Some((stdout, stderr)))
+}
+
+fn read_in_background(stream: impl Read + Send + 'static) -> mpsc::Receiver<io::Result<String>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = stream.take(MAX_OUTPUT).read_to_string(&mut text);
+        // Nobody listens any more after the limit.
+        let _ = sender.send(read.map(|_| text));
+    });
+    receiver
+}

@@ -1,0 +1,189 @@
+//! Cuts clients off a share and makes sure that they are off.
+
+use super::message::Mailbox;
+use crate::command::Tool;
+use crate::config::SambaFacts;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// First pause between two looks at smbd's open files; doubled each time.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// Longest pause.
+const SLOWEST_LOOK: Duration = Duration::from_millis(50);
+/// How long `smbcontrol` may take.
+const TOOL_LIMIT: Duration = Duration::from_secs(10);
+
+/// O_ACCMODE of `/proc/<pid>/fdinfo`, and its value for read-only.
+const ACCESS_MODE: u32 = 0o3;
+
+/// Which open files mean that a client is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handles {
+    /// Those that can write.
+    Writable,
+    /// All.
+    Any,
+}
+
+/// A share that clients are to be cut from.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) name: String,
+    /// Its directory, below which its clients' files are open.
+    pub(super) path: PathBuf,
+}
+
+/// Cuts every connection to `targets` and returns when no smbd has a handle below their
+/// directories open. If smbd does not run there is nothing to do.
+pub(super) fn cut(
+    facts: &SambaFacts,
+    targets: &[Target],
+    handles: Handles,
+    limit: Duration,
+) -> io::Result<()> {
+    let Some(parent) = facts.smbd() else {
+        return Ok(());
+    };
+    let deadline = Instant::now() + limit;
+    tell(facts, parent, targets, deadline)?;
+    let mut pause = FIRST_LOOK;
+    loop {
+        let open = open_below(&serving(parent), targets, handles);
+        let Some((process, path)) = open else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "smbd process {process} still has {} open {limit:?} after its client was cut",
+                    path.display()
+                ),
+            ));
+        }
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2).min(SLOWEST_LOOK);
+    }
+}
+
+/// Sends the order to smbd's parent, which passes it on, and waits until parent and children have
+/// carried it out: a child that had the share's old definition in its memory has then read the
+/// new one. Messages to one process arrive in order, so each answers the ping after the order.
+fn tell(facts: &SambaFacts, parent: u32, targets: &[Target], deadline: Instant) -> io::Result<()> {
+    let mailbox = match Mailbox::open(&facts.lock_directory) {
+        Ok(mailbox) => mailbox,
+        Err(error) => {
+            tracing::debug!(%error, "no message socket, using smbcontrol");
+            return tell_by_tool(parent, targets);
+        }
+    };
+    for target in targets {
+        mailbox.force_disconnect(parent, &target.name, deadline)?;
+    }
+    let mut silent = mailbox.drain(&[parent], deadline)?;
+    if silent.is_empty() {
+        silent = mailbox.drain(&children(parent), deadline)?;
+    }
+    if silent.is_empty() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("smbd processes {silent:?} do not answer; their clients may still be connected"),
+    ))
+}
+
+fn tell_by_tool(parent: u32, targets: &[Target]) -> io::Result<()> {
+    for target in targets {
+        Tool::new("smbcontrol")
+            .arg(parent.to_string())
+            .arg("close-share")
+            .arg(&target.name)
+            .run(TOOL_LIMIT)
+            .map_err(io::Error::other)?;
+    }
+    for process in std::iter::once(parent).chain(children(parent)) {
+        // A process that has ended in between cannot answer, and need not.
+        Tool::new("smbcontrol")
+            .arg(process.to_string())
+            .arg("ping")
+            .outcome(TOOL_LIMIT)
+            .map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// The parent with all its descendants.
+fn serving(parent: u32) -> Vec<u32> {
+    let mut all = children(parent);
+    all.push(parent);
+    all
+}
+
+/// All descendants of `parent`.
+fn children(parent: u32) -> Vec<u32> {
+    let mut below: HashMap<u32, Vec<u32>> = HashMap::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for entry in processes {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some(pid) = pid
+            && let Some(above) = parent_of(pid)
+        {
+            below.entry(above).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut pending = vec![parent];
+    while let Some(process) = pending.pop() {
+        let next = below.remove(&process).unwrap_or_default();
+        found.extend_from_slice(&next);
+        pending.extend(next);
+    }
+    found
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; state and parent follow the last one.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A file below one of the directories that one of `processes` has open.
+fn open_below(processes: &[u32], targets: &[Target], handles: Handles) -> Option<(u32, PathBuf)> {
+    let directories: Vec<PathBuf> = targets
+        .iter()
+        .filter_map(|target| std::fs::canonicalize(&target.path).ok())
+        .collect();
+    processes.iter().find_map(|process| {
+        let table = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+        table.flatten().find_map(|entry| {
+            let open = std::fs::read_link(entry.path()).ok()?;
+            let inside = directories
+                .iter()
+                .any(|directory| open.starts_with(directory));
+            let counts = inside
+                && (handles == Handles::Any || is_writable(*process, entry.file_name().as_ref()));
+            counts.then_some((*process, open))
+        })
+    })
+}
+
+fn is_writable(process: u32, descriptor: &Path) -> bool {
+    let info = Path::new("/proc")
+        .join(process.to_string())
+        .join("fdinfo")
+        .join(descriptor);
+    // A descriptor that has gone is not writable any more.
+    std::fs::read_to_string(info).is_ok_and(|text| {
+        text.lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+            .is_none_or(|flags| flags & ACCESS_MODE != 0)
+    })
+}

@@ -1,0 +1,194 @@
+"""Keeps Samba's registry open and changes shares in it for fsrvpd.
+
+One JSON object a line on standard input, one answer a line on standard output:
+{"id": 1, "op": "share", "name": "docs"} -> {"id": 1, "ok": {...}} or {"id": 1, "error": {...}}
+Ends at the end of its input. Arguments: smb.conf, mark of the server.
+"""
+import json
+import os
+import sys
+
+import tdb
+from samba.samba3 import param as s3param
+from samba.samba3 import smbconf as s3smbconf
+
+SBC_ERR_NO_SUCH_SERVICE = 7
+MARK = "fsrvpd:server"
+CONF, SERVER = sys.argv[-2], sys.argv[-1]
+
+
+class Refused(Exception):
+    """An answer other than success."""
+
+    def __init__(self, kind, text):
+        super().__init__(text)
+        self.kind = kind
+
+
+def lower(name):
+    """Lower case as Samba does it: one character becomes one character."""
+    return "".join(c.lower() if len(c.lower()) == 1 else c for c in name)
+
+
+def descriptor_key(share):
+    return b"SECDESC/" + lower(share).encode() + b"\0"
+
+
+class Descriptors:
+    """share_info.tdb, which may not exist yet and may be replaced."""
+
+    def __init__(self, path):
+        self.path = path
+        self.identity = None
+        self.table = None
+
+    def open(self):
+        """The table, or None if no share has a descriptor."""
+        try:
+            stat = os.stat(self.path)
+        except FileNotFoundError:
+            self.table = self.identity = None
+            return None
+        identity = (stat.st_dev, stat.st_ino)
+        if self.table is None or identity != self.identity:
+            self.table = tdb.Tdb(self.path, 0, tdb.DEFAULT, os.O_RDWR)
+            self.identity = identity
+        return self.table
+
+    def change(self, wanted):
+        """Sets the key of each share to that of its base share; base None removes it."""
+        table = self.open()
+        if table is None:
+            return
+        edits = []
+        for share, base in wanted:
+            key = descriptor_key(share)
+            value = table.get(descriptor_key(base)) if base is not None else None
+            if table.get(key) != value:
+                edits.append((key, value))
+        if not edits:
+            return
+        table.transaction_start()
+        try:
+            for key, value in edits:
+                if value is None:
+                    table.delete(key)
+                else:
+                    table.store(key, value)
+        except BaseException:
+            table.transaction_cancel()
+            raise
+        table.transaction_prepare_commit()
+        table.transaction_commit()
+
+
+class Registry:
+    def __init__(self):
+        self.loaded = s3param.get_context()
+        self.loaded.load(CONF)
+        self.conf = s3smbconf.init_reg(None)
+        state = self.loaded.get("state directory")
+        self.descriptors = Descriptors(os.path.join(state, "share_info.tdb"))
+
+    def get(self, name):
+        try:
+            return self.conf.get_share(name)
+        except s3smbconf.SMBConfError as error:
+            if error.args[0] == SBC_ERR_NO_SUCH_SERVICE:
+                return None
+            raise
+
+    def ours(self, name):
+        """The share if it is there; refuses one without our mark."""
+        share = self.get(name)
+        if share is not None and (MARK, SERVER) not in [tuple(p) for p in share[1]]:
+            raise Refused("foreign", name)
+        return share
+
+    def transaction(self, work):
+        self.conf.transaction_start()
+        try:
+            work()
+        except BaseException:
+            self.conf.transaction_cancel()
+            raise
+        self.conf.transaction_commit()
+
+    def share(self, request):
+        return self.get(request["name"])
+
+    def shares(self, _):
+        return [share for share in self.conf.get_config() if share[0] != "global"]
+
+    def publish(self, request):
+        shares = request["shares"]
+
+        def write():
+            for share in shares:
+                if self.ours(share["name"]) is not None:
+                    self.conf.delete_share(share["name"])
+                self.conf.create_set_share(share["name"], pairs(share))
+            # Before the shares can be seen.
+            self.descriptors.change([(s["name"], s["base"]) for s in shares])
+
+        try:
+            self.transaction(write)
+        except Refused:
+            raise
+        except BaseException:
+            self.descriptors.change([(s["name"], None) for s in shares])
+            raise
+
+    def redefine(self, request):
+        def write():
+            for share in request["shares"]:
+                if self.ours(share["name"]) is None:
+                    raise Refused("not_found", share["name"])
+                self.conf.delete_share(share["name"])
+                self.conf.create_set_share(share["name"], pairs(share))
+
+        self.transaction(write)
+
+    def remove(self, request):
+        name = request["name"]
+
+        def write():
+            if self.ours(name) is not None:
+                self.conf.delete_share(name)
+
+        if self.ours(name) is not None:
+            self.transaction(write)
+        self.descriptors.change([(name, None)])
+
+
+def pairs(share):
+    return [(key, value) for key, value in share["parameters"]]
+
+
+def main():
+    registry = Registry()
+    operations = {
+        name: getattr(registry, name)
+        for name in ("share", "shares", "publish", "redefine", "remove")
+    }
+    out = sys.stdout
+    out.write('{"id": 0, "ok": null}\n')
+    out.flush()
+    while True:
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return
+        request = json.loads(line)
+        answer = {"id": request["id"]}
+        try:
+            answer["ok"] = operations[request["op"]](request)
+        except Refused as error:
+            answer["error"] = {"kind": error.kind, "text": str(error)}
+        except Exception as error:
+            text = "%s: %s" % (type(error).__name__, error)
+            answer["error"] = {"kind": "failed", "text": text}
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+main()
