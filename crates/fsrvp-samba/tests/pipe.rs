@@ -362,5 +362,5 @@ async fn nothing_is_sent_if_one_pdu_cannot_be() {
         );
     }
     drop(writer);
-    assert_eq!(sent, []);
+    assert!(sent.is_empty(), "{sent:?}");
 }
