@@ -92,8 +92,9 @@ enum Admitted {
     First(Origin),
     /// It goes on with the incomplete one.
     Later(Origin),
-    /// It is for a presentation context that does not exist; the association lives on.
-    UnknownContext,
+    /// It is for a presentation context that does not exist; the association lives on, if the
+    /// fragment is genuine.
+    UnknownContext(Option<ContextIndex>),
 }
 
 impl ServerAssociation {
@@ -153,13 +154,20 @@ impl ServerAssociation {
         let (origin, is_first) = match admitted {
             Admitted::First(origin) => (origin, true),
             Admitted::Later(origin) => (origin, false),
-            Admitted::UnknownContext => {
+            Admitted::UnknownContext(security) => {
+                self.verify(header, 0, security, &layout, &mut pdu)?;
                 let flags = PfcFlags::DID_NOT_EXECUTE;
                 self.fault(header.call_id, 0, FaultStatus::UNKNOWN_INTERFACE, flags);
                 return Ok(());
             }
         };
-        self.verify(&origin, &layout, &mut pdu)?;
+        self.verify(
+            &origin.header,
+            origin.context.id,
+            origin.security,
+            &layout,
+            &mut pdu,
+        )?;
         let is_last = header.flags.contains(PfcFlags::LAST_FRAG);
         if is_first && is_last {
             self.check_total(&origin, layout.stub().len())?;
@@ -214,19 +222,16 @@ impl ServerAssociation {
             let reason = CloseReason::Protocol("cancel pending for a call that begins");
             return Err(Refusal::new(header, 0, status, reason).not_executed());
         }
-        let Some(context) = context else {
-            return Ok(Admitted::UnknownContext);
-        };
         let security = match cover {
             Cover::None => None,
             Cover::Ready(index) => Some(index),
             Cover::Mismatch | Cover::Unfinished => {
-                return Err(Refusal::denied(
-                    header,
-                    context_id,
-                    "trailer of no security context",
-                ));
+                let why = "trailer of no security context";
+                return Err(Refusal::denied(header, context_id, why));
             }
+        };
+        let Some(context) = context else {
+            return Ok(Admitted::UnknownContext(security));
         };
         Ok(Admitted::First(Origin {
             header: *header,
@@ -286,32 +291,34 @@ impl ServerAssociation {
             Some(_) => Err(Refusal::protocol(header, 0, why)),
             None if !self.is_multiplexed() => Err(Refusal::protocol(header, 0, why)),
             None => {
-                let Some(context) = self.contexts.find(context_id) else {
-                    return Ok(Admitted::UnknownContext);
-                };
+                let context_id = self
+                    .contexts
+                    .find(context_id)
+                    .map_or(0, |context| context.id);
                 Err(match cover {
-                    Cover::Mismatch => Refusal::denied(header, context.id, why),
-                    _ => Refusal::protocol(header, context.id, why),
+                    Cover::Mismatch => Refusal::denied(header, context_id, why),
+                    _ => Refusal::protocol(header, context_id, why),
                 })
             }
         }
     }
 
     /// Verifies and decrypts a fragment before any of it is used, by the security context of the
-    /// call's first fragment.
+    /// call's first fragment. `first` is that one's header, for the fault.
     fn verify(
         &mut self,
-        origin: &Origin,
+        first: &Header,
+        context_id: u16,
+        security: Option<ContextIndex>,
         layout: &Layout,
         pdu: &mut BytesMut,
     ) -> Result<(), Refusal> {
-        let context_id = origin.context.id;
-        let Some(index) = origin.security else {
+        let Some(index) = security else {
             return match layout.trailer {
                 None => Ok(()),
                 Some(_) => {
                     let why = "trailer on a call that began without one";
-                    Err(Refusal::denied(&origin.header, context_id, why))
+                    Err(Refusal::denied(first, context_id, why))
                 }
             };
         };
@@ -325,17 +332,17 @@ impl ServerAssociation {
         }
         let Some((trailer, _)) = layout.trailer else {
             let why = "fragment without a trailer on a protected call";
-            return Err(Refusal::protocol(&origin.header, context_id, why));
+            return Err(Refusal::protocol(first, context_id, why));
         };
         let Some(mut protection) = self.security.protection(index, header_signing) else {
             let why = "security context not ready";
-            return Err(Refusal::denied(&origin.header, context_id, why));
+            return Err(Refusal::denied(first, context_id, why));
         };
         protection
             .unprotect(pdu, layout.body, trailer)
             .map_err(|error| {
                 let status = FaultStatus::SECURITY_PACKAGE;
-                Refusal::new(&origin.header, context_id, status, error.into())
+                Refusal::new(first, context_id, status, error.into())
             })
     }
 

@@ -6,6 +6,7 @@ use dcerpc_proto::security::{
     AuthLevel, AuthType, Identity, Leg, SecurityContext, SecurityError, SecurityProvider,
 };
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Its auth_type.
 pub const TOY: AuthType = AuthType(0x54);
@@ -14,15 +15,21 @@ pub const TALKATIVE: AuthType = AuthType(0x55);
 
 const SIGNATURE_LEN: usize = 16;
 
+/// Each acceptor chooses its own key, so that contexts cannot stand in for each other.
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
 #[derive(Debug)]
 pub struct ToyProvider;
 
 impl SecurityProvider for ToyProvider {
     fn acceptor(&self, auth_type: AuthType) -> Option<Box<dyn SecurityContext>> {
-        [TOY, TALKATIVE].contains(&auth_type).then(|| {
-            let context: Box<dyn SecurityContext> = Box::new(Toy::new(Role::Acceptor, auth_type));
-            context
-        })
+        [TOY, TALKATIVE, AuthType::WINNT]
+            .contains(&auth_type)
+            .then(|| {
+                let context: Box<dyn SecurityContext> =
+                    Box::new(Toy::new(Role::Acceptor, auth_type));
+                context
+            })
     }
 }
 
@@ -40,6 +47,7 @@ pub struct Toy {
     legs: usize,
     is_done: bool,
     identity: Option<Identity>,
+    key: u64,
     sent: u64,
     received: u64,
 }
@@ -61,6 +69,7 @@ impl Toy {
             legs: 0,
             is_done: false,
             identity: None,
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             sent: 0,
             received: 0,
         }
@@ -69,7 +78,7 @@ impl Toy {
     fn accept(&mut self, token: &[u8]) -> Result<Leg, SecurityError> {
         match (self.legs, token) {
             (1, b"hello") => Ok(Leg {
-                token: b"who?".to_vec(),
+                token: [b"who?".to_vec(), self.key.to_le_bytes().to_vec()].concat(),
                 done: false,
             }),
             (2, password) if password == self.password.as_bytes() => {
@@ -99,7 +108,9 @@ impl Toy {
                 token: b"hello".to_vec(),
                 done: false,
             }),
-            (2, b"who?") => {
+            (2, [b'w', b'h', b'o', b'?', key @ ..]) => {
+                let key = key.try_into().map_err(|_| SecurityError::OutOfTurn)?;
+                self.key = u64::from_le_bytes(key);
                 self.is_done = self.auth_type != TALKATIVE;
                 Ok(Leg {
                     token: self.password.clone().into_bytes(),
@@ -117,8 +128,9 @@ impl Toy {
         }
     }
 
-    fn signature(sequence: u64, sender: Role, bytes: &[u8]) -> Vec<u8> {
+    fn signature(&self, sequence: u64, sender: Role, bytes: &[u8]) -> Vec<u8> {
         let mut hash = 0xCBF2_9CE4_8422_2325_u64 ^ sequence ^ ((sender as u64) << 32);
+        hash = hash.wrapping_add(self.key << 40);
         for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
@@ -176,7 +188,7 @@ impl SecurityContext for Toy {
     ) -> Result<Vec<u8>, SecurityError> {
         assert!(self.is_done, "protect before the last leg");
         let signed = Self::covered(header_signing, pdu, &body);
-        let signature = Self::signature(self.sent, self.role, &signed);
+        let signature = self.signature(self.sent, self.role, &signed);
         Self::crypt(level, self.sent, &mut pdu[body]);
         self.sent += 1;
         Ok(signature)
@@ -193,7 +205,7 @@ impl SecurityContext for Toy {
         assert!(self.is_done, "unprotect before the last leg");
         Self::crypt(level, self.received, &mut pdu[body.clone()]);
         let signed = Self::covered(header_signing, pdu, &body);
-        if Self::signature(self.received, self.peer(), &signed) != signature {
+        if self.signature(self.received, self.peer(), &signed) != signature {
             return Err(SecurityError::BadSignature);
         }
         self.received += 1;
