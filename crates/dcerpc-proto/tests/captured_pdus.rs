@@ -31,11 +31,19 @@ fn unhex(text: &str) -> Vec<u8> {
 fn captured() -> Vec<Captured> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
     let mut all = Vec::new();
-    for path in [entries(&fixtures.join("pdu")), entries(&fixtures.join("auth"))].concat() {
+    for path in [
+        entries(&fixtures.join("pdu")),
+        entries(&fixtures.join("auth")),
+    ]
+    .concat()
+    {
         let case = path.file_stem().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             all.extend(entries(&path).iter().filter_map(|file| single(&case, file)));
-        } else if path.extension().is_some_and(|extension| extension == "pdus") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "pdus")
+        {
             all.extend(conversation(&case, &path));
         }
     }
@@ -43,8 +51,10 @@ fn captured() -> Vec<Captured> {
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<_> =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     entries.sort();
     entries
 }
@@ -52,7 +62,10 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 /// One PDU a line.
 fn conversation(case: &str, file: &Path) -> Vec<Captured> {
     let text = fs::read_to_string(file).unwrap();
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.starts_with('#'));
     lines
         .map(|(number, line)| {
             let words: Vec<_> = line.split(' ').collect();
@@ -70,7 +83,9 @@ fn conversation(case: &str, file: &Path) -> Vec<Captured> {
 fn single(case: &str, file: &Path) -> Option<Captured> {
     let name = file.file_stem()?.to_string_lossy().into_owned();
     let parts: Vec<_> = name.splitn(4, ['_', '-']).collect();
-    let [_, number, direction @ ("c2s" | "s2c"), kind] = parts[..] else { return None };
+    let [_, number, direction @ ("c2s" | "s2c"), kind] = parts[..] else {
+        return None;
+    };
     let kind = match kind {
         "0" => "request",
         "2" => "response",
