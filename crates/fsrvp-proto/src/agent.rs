@@ -237,7 +237,7 @@ impl Agent {
             }
         }
         self.pay_due(now);
-        self.store_payments(now, MAX_UNSTORED_PAYMENTS);
+        self.store_payments(MAX_UNSTORED_PAYMENTS);
     }
 
     fn stop(&mut self, now: Now) {
@@ -270,7 +270,7 @@ impl Agent {
         for job in jobs {
             self.cancel(job);
         }
-        self.store_payments(now, 1);
+        self.store_payments(1);
     }
 
     fn refuse(&mut self, call: Call, arrived: Duration, status: Status) {

@@ -293,24 +293,21 @@ fn exposed_names(set: &ShadowCopySet) -> impl Iterator<Item = String> {
 
 impl Change {
     /// The edits of the store that make the change.
-    ///
-    /// # Errors
-    /// A record cannot be written as JSON: a path that is not UTF-8.
-    pub(crate) fn edits(&self) -> Result<Vec<Edit>, serde_json::Error> {
+    pub(crate) fn edits(&self) -> Vec<Edit> {
         let mut edits = Vec::new();
         if let Some(context) = &self.context {
-            edits.push(put(CONTEXT_KEY.to_owned(), context)?);
+            edits.push(put(CONTEXT_KEY.to_owned(), context));
         }
         if let Some(boot_id) = &self.boot_id {
-            edits.push(put(BOOT_KEY.to_owned(), boot_id)?);
+            edits.push(put(BOOT_KEY.to_owned(), boot_id));
         }
         for (id, set) in &self.sets {
-            edits.push(put_or_remove(set_key(*id), set.as_ref())?);
+            edits.push(put_or_remove(set_key(*id), set.as_ref()));
         }
         for (number, debt) in &self.debts {
-            edits.push(put_or_remove(debt_key(*number), debt.as_ref())?);
+            edits.push(put_or_remove(debt_key(*number), debt.as_ref()));
         }
-        Ok(edits)
+        edits
     }
 }
 
@@ -322,20 +319,23 @@ fn debt_key(number: u64) -> String {
     format!("{DEBT_PREFIX}{number:016x}")
 }
 
-fn put<T: Serialize>(key: String, record: &T) -> Result<Edit, serde_json::Error> {
+fn put<T: Serialize>(key: String, record: &T) -> Edit {
     put_or_remove(key, Some(record))
 }
 
-fn put_or_remove<T: Serialize>(key: String, record: Option<&T>) -> Result<Edit, serde_json::Error> {
-    let value = record
-        .map(|record| {
-            serde_json::to_vec(&WriteRecord {
-                version: FORMAT_VERSION,
-                record,
-            })
-        })
-        .transpose()?;
-    Ok(Edit { key, value })
+#[expect(
+    clippy::expect_used,
+    reason = "only maps with keys that are no text fail, and we have none"
+)]
+fn put_or_remove<T: Serialize>(key: String, record: Option<&T>) -> Edit {
+    let value = record.map(|record| {
+        let record = WriteRecord {
+            version: FORMAT_VERSION,
+            record,
+        };
+        serde_json::to_vec(&record).expect("a record is JSON")
+    });
+    Edit { key, value }
 }
 
 fn decode<T: DeserializeOwned>(key: String, bytes: &[u8]) -> Result<T, TableError> {
@@ -352,5 +352,34 @@ fn decode<T: DeserializeOwned>(key: String, bytes: &[u8]) -> Result<T, TableErro
     match serde_json::from_slice::<ReadRecord<T>>(bytes) {
         Ok(read) => Ok(read.record),
         Err(source) => Err(TableError::Damaged { key, source }),
+    }
+}
+
+/// A path in a record: text where it is UTF-8, else its bytes.
+pub(crate) mod path_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => to.serialize_str(text),
+            None => path.as_os_str().as_bytes().serialize(to),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Stored::deserialize(from)? {
+            Stored::Text(text) => text.into(),
+            Stored::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
     }
 }

@@ -236,7 +236,7 @@ impl Agent {
         }
         let ids: Vec<_> = expired.iter().map(|(id, _)| *id).collect();
         let numbers = self.remove_sets(now, &ids, &mut change);
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             if stored.is_err() {
                 agent.try_timers_later(now, fired.is_some(), &ids);
                 return;

@@ -157,8 +157,10 @@ pub struct MappedShare {
     /// ShadowCopyShareName: the name under which the copy is, or will be, exposed.
     pub shadow_copy_share_name: String,
     /// The share's directory at the time of AddToShadowCopySet.
+    #[serde(with = "crate::durable::path_text")]
     pub path: PathBuf,
     /// Path of the directory below the root of the volume.
+    #[serde(with = "crate::durable::path_text")]
     pub inner: PathBuf,
 }
 

@@ -98,20 +98,13 @@ impl Agent {
     /// INVARIANT: called only while nothing is being stored; inputs wait for that.
     pub(crate) fn persist(
         &mut self,
-        now: Now,
         mut change: Change,
         then: impl FnOnce(&mut Self, Now, Result<(), Failure>) + Send + 'static,
     ) {
         for number in &self.storing.paid {
             change.debts.entry(*number).or_insert(None);
         }
-        let edits = match change.edits() {
-            Ok(edits) => edits,
-            Err(error) => {
-                let failure = self.not_stored(format!("a record cannot be written: {error}"));
-                return then(self, now, Err(failure));
-            }
-        };
+        let edits = change.edits();
         self.storing.last = self.storing.last.saturating_add(1);
         let id = PersistId(self.storing.last);
         self.storing.staged = Some(Staged {
@@ -159,12 +152,12 @@ impl Agent {
     }
 
     /// Stores the payments that no other commit has taken along, once they are `enough`.
-    pub(crate) fn store_payments(&mut self, now: Now, enough: usize) {
+    pub(crate) fn store_payments(&mut self, enough: usize) {
         let Storing {
             paid, is_failing, ..
         } = &self.storing;
         if !self.storing.is_busy() && !is_failing && paid.len() >= enough.max(1) {
-            self.persist(now, Change::default(), |_, _, _| {});
+            self.persist(Change::default(), |_, _, _| {});
         }
     }
 }

@@ -23,7 +23,7 @@ impl Agent {
             ..Change::default()
         };
         let numbers = self.remove_sets(now, &[id], &mut change);
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             if let Err(failure) = stored {
                 return agent.finish(ticket, failure.status());
             }

@@ -99,7 +99,7 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             if let Err(failure) = stored {
                 agent.timer.start(now.at, agent.config.short_timer);
                 return agent.finish(ticket, failure.status());

@@ -48,7 +48,7 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             let short = agent.config.short_timer;
             match stored {
                 // "start the Message Sequence Timer with a timeout value of 180 seconds, and return

@@ -175,7 +175,7 @@ impl Agent {
             ..Change::default()
         };
         let numbers = self.record_debts(now, id, artefacts, &mut change);
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             if let Err(failure) = stored {
                 agent.release_exposed(now, id);
                 if is_known_gone {

@@ -49,7 +49,7 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             let short = agent.config.short_timer;
             if let Err(failure) = stored {
                 agent.undo_expose(now, id);

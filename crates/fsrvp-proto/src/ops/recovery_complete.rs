@@ -62,7 +62,7 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             if let Err(failure) = stored {
                 let short = agent.config.short_timer;
                 return agent.end_waits(now, id, waiters, failure.status(), short);

@@ -46,7 +46,7 @@ impl Agent {
         };
         let numbers = self.remove_sets(now, &replaced, &mut change);
         let account = caller.account.clone();
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             if let Err(failure) = stored {
                 return agent.finish(ticket, failure.status());
             }

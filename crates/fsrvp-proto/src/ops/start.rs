@@ -46,7 +46,7 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(now, change, move |agent, now, stored| {
+        self.persist(change, move |agent, now, stored| {
             // "start the Message Sequence Timer with a timeout value of 180 seconds, and return
             // ZERO"; a failure after the state check starts it too.
             agent.timer.start(now.at, agent.config.short_timer);
