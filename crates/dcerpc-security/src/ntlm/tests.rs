@@ -260,7 +260,7 @@ fn a_first_message_without_the_basics_is_refused() {
 #[test]
 fn lying_offsets_are_malformed() {
     type Lie = fn(&mut Vec<u8>);
-    let lies: [(&str, Lie); 9] = [
+    let lies: [(&str, Lie); 10] = [
         ("offset into the fixed part", |m| {
             m[24..28].copy_from_slice(&12_u32.to_le_bytes())
         }),
@@ -272,6 +272,10 @@ fn lying_offsets_are_malformed() {
         }),
         ("length past the end", |m| {
             m[20..22].copy_from_slice(&u16::MAX.to_le_bytes())
+        }),
+        ("payload where the integrity code is", |m| {
+            m[44] = 2;
+            m[48] = 80;
         }),
         ("odd name", |m| m[36] -= 1),
         ("cut off in the fixed part", |m| m.truncate(63)),

@@ -151,18 +151,18 @@ impl Context {
             }
         };
         let supplementary = check(call, major, minor)?;
+        self.done = supplementary & sys::GSS_S_CONTINUE_NEEDED == 0;
+        if self.done && supplementary != sys::GSS_S_COMPLETE {
+            let text = "token is replayed or old";
+            return Err(GssError::own(call, GssErrorKind::Refused, text));
+        }
         // SAFETY: the library reports one of its own static descriptors, or null.
-        if !unsafe { is_krb5(mech) } {
+        if self.done && !unsafe { is_krb5(mech) } {
             return Err(GssError::own(
                 call,
                 GssErrorKind::DefectiveToken,
                 "not Kerberos",
             ));
-        }
-        self.done = supplementary & sys::GSS_S_CONTINUE_NEEDED == 0;
-        if self.done && supplementary != sys::GSS_S_COMPLETE {
-            let text = "token is replayed or old";
-            return Err(GssError::own(call, GssErrorKind::Refused, text));
         }
         Ok((output.to_vec(), self.done))
     }
