@@ -316,4 +316,48 @@ mod tests {
             assert!(text.contains(&name), "ARCHITECTURE.md does not name {name}");
         }
     }
+
+    /// Fields of the configuration's structures, by the names that stand in a file.
+    #[test]
+    fn the_documentation_names_every_key_of_the_configuration() {
+        let read = |path: &str| std::fs::read_to_string(workspace::root().join(path)).unwrap();
+        let documented = read("docs/configuration.md");
+        let source = read("crates/fsrvp-server/src/config/mod.rs");
+        let mut renamed = None;
+        let mut keys = 0;
+        for line in source.lines() {
+            if let Some((_, name)) = line.split_once("rename = \"") {
+                renamed = name.split('"').next();
+            }
+            let Some(field) = line
+                .strip_prefix("    pub ")
+                .filter(|field| !field.contains('('))
+            else {
+                continue;
+            };
+            let Some((name, _)) = field.split_once(": ") else {
+                continue;
+            };
+            let name = renamed.take().unwrap_or(name);
+            let shown = [
+                format!("`{name}`"),
+                format!("`[{name}]`"),
+                format!(".{name}]`"),
+                format!("[{name}."),
+            ];
+            assert!(
+                shown
+                    .iter()
+                    .any(|shown| documented.contains(shown.as_str()))
+                    || documented.contains(&format!("`[[{name}]]`"))
+                    || documented.contains(&format!(".{name}]]`")),
+                "docs/configuration.md does not name {name}"
+            );
+            keys += 1;
+        }
+        assert!(
+            keys > 20,
+            "only {keys} keys found: has the configuration moved?"
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! Everything that builds, tests, demonstrates and measures the project.
 
+mod demo;
+mod embedded;
 mod floors;
 mod lab;
 mod licences;
@@ -21,6 +23,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// A real client makes, uses and deletes a shadow copy in a private laboratory
+    Demo(demo::Demo),
     /// A private Samba with an agent on loop volumes, left running
     #[command(subcommand)]
     Lab(lab::Command),
@@ -34,6 +38,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::Test(arguments) => test::run(&arguments),
         Command::Floors => floors::run(),

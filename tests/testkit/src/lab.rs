@@ -71,6 +71,12 @@ impl LabOptions {
         Self::new(std::env::temp_dir().join(name), agent)
     }
 
+    /// Where it will be.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
     /// `profile`; spec unless set.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Self {
