@@ -178,10 +178,12 @@ pub trait SnapshotBackend: Send + Sync {
     ) -> Result<(), BackendError>;
 
     /// Makes a copy reachable for smbd and for previous versions; gives the share's directory in
-    /// it. Idempotent.
+    /// it. Idempotent; to be called again for every exposure when the service starts, for mounts
+    /// do not outlive a reboot.
     ///
     /// # Errors
-    /// `NotFound` if the copy does not exist.
+    /// `NotFound` if the copy does not exist; `Io` if that cannot be said, because its volume
+    /// cannot be reached.
     fn expose(&self, exposure: &Exposure) -> Result<PathBuf, BackendError>;
 
     /// Makes a copy read-only for good: after success no write by any handle reaches it, and what
@@ -205,7 +207,8 @@ pub trait SnapshotBackend: Send + Sync {
     /// `Busy`, `Conflict`, `Io`.
     fn delete(&self, copy: &CopyRef) -> Result<(), BackendError>;
 
-    /// All copies of this backend, partial forms too, on the volumes that it knows or finds.
+    /// All copies of this backend, partial forms too, on the volumes that it knows or finds. A copy
+    /// that is not listed may be on a volume that is not there now: `expose` tells.
     ///
     /// # Errors
     /// `Io`.

@@ -227,6 +227,16 @@ fn what_is_not_ours_in_the_area_is_left_alone() {
             );
         }
     }
+    // A cut that succeeded beside one that could not be made is undone.
+    let fresh = source(&backend, &share);
+    for sources in [[fresh.clone(), posing.clone()], [posing.clone(), fresh]] {
+        let result = backend.commit(&sources, true, &Deadline::default());
+        assert!(
+            matches!(result, Err(BackendError::Conflict(_))),
+            "{result:?}"
+        );
+        assert_eq!(backend.enumerate().unwrap(), [copy_ref(&ours)]);
+    }
     assert!(odd.exists() && posing_path.exists());
     assert_eq!(
         fs::read(area.join(file.copy.to_string())).unwrap(),

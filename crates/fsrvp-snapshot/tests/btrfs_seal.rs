@@ -5,11 +5,14 @@ mod common;
 
 use common::{
     Ground, backend, copy_ref, exposed, lab, run, source, subvolume, umount, unmount_all,
+    while_busy,
 };
 use fsrvp_snapshot::{BackendError, SnapshotBackend};
+use fsrvp_sys::btrfs::file_system_id;
 use rustix::fs::{Mode, OFlags, openat};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -188,6 +191,7 @@ fn a_power_cut_after_any_step_loses_nothing_of_it() {
     let ground = Ground::new();
     let image = ground.image("a");
     let top = ground.mount(&image, "a", "commit=300");
+    let id = file_system_id(File::open(&top).unwrap().as_fd()).unwrap();
     let share = subvolume(&top.join("share"));
     let process = backend(&ground, &[&share]);
     let source = source(&process, &share);
@@ -208,7 +212,17 @@ fn a_power_cut_after_any_step_loses_nothing_of_it() {
     umount(&top);
 
     let after = |image: &Path, check: &dyn Fn(&fsrvp_snapshot::Btrfs)| {
-        let top = ground.mount(image, "cut", "");
+        // The kernel invents an id while a file system with this one is still going away.
+        let top = ground.path("cut");
+        while_busy(|| {
+            ground.mount(image, "cut", "");
+            let shown = file_system_id(File::open(&top).unwrap().as_fd());
+            let same = shown == Ok(id);
+            if !same {
+                umount(&top);
+            }
+            same
+        });
         let process = backend(&ground, &[&top]);
         check(&process);
         unmount_all(&process);

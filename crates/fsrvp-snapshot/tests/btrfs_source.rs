@@ -10,6 +10,7 @@ use fsrvp_proto::job::CopySource;
 use fsrvp_snapshot::{BackendError, Btrfs, Deadline, SnapshotBackend};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn probe_error(backend: &Btrfs, path: &Path) -> (PathBuf, String) {
     match backend.probe(path) {
@@ -218,6 +219,25 @@ fn a_full_file_system_is_refused_in_prepare() {
         fs::remove_file(share.join(format!("large{count}"))).unwrap();
     }
     exposed(&backend, &source);
+}
+
+#[test]
+fn a_cut_that_ends_too_late_is_undone() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = subvolume(&ground.btrfs("a").join("share"));
+    let backend = backend(&ground, &[&share]);
+    let source = source(&backend, &share);
+    prepare(&backend, &source);
+    // The snapshot has to write this back, which takes longer than the limit.
+    fs::write(share.join("file"), vec![1; 128 << 20]).unwrap();
+    let limit = Deadline::within(Some(Duration::from_millis(5)));
+    let result = backend.commit(std::slice::from_ref(&source), true, &limit);
+    assert!(matches!(result, Err(BackendError::Deadline)), "{result:?}");
+    assert_eq!(backend.enumerate().unwrap(), []);
+    commit(&backend, &source).unwrap();
 }
 
 #[test]

@@ -6,7 +6,6 @@ use super::place::file_system_id;
 use super::volume::VolumeKey;
 use crate::backend::BackendError;
 use fsrvp_idl::ShadowCopyId;
-use fsrvp_proto::job::VolumeId;
 use fsrvp_sys::btrfs::{self, SnapshotMode};
 use fsrvp_sys::crash;
 use rustix::fs::{
@@ -18,8 +17,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use uuid::Uuid;
 
-/// Holds the volume of a copy that is sealed, as text.
-const VOLUME_XATTR: &str = "trusted.fsrvpd.volume";
+/// Holds the uuid of the source of a copy that is sealed, as text.
+const SOURCE_XATTR: &str = "trusted.fsrvpd.source";
 /// What the read-only form is called until it has changed places, and the discarded one after.
 const SEAL_SUFFIX: &str = ".s";
 
@@ -63,24 +62,17 @@ pub(super) fn volume_of(root: BorrowedFd<'_>) -> rustix::io::Result<Option<Volum
     if !btrfs::is_subvolume_root(root)? {
         return Ok(None);
     }
-    let mut text = [0; 128];
-    match fgetxattr(root, VOLUME_XATTR, &mut text[..]) {
-        Ok(length) => {
-            let text = text
-                .get(..length)
-                .and_then(|text| std::str::from_utf8(text).ok());
-            Ok(text.and_then(VolumeKey::parse_text))
-        }
-        Err(Errno::NODATA) => {
-            let subvolume = Uuid::from_bytes(btrfs::subvolume_info(root)?.parent_uuid);
-            let file_system = file_system_id(root)?;
-            Ok((!subvolume.is_nil()).then_some(VolumeKey {
-                file_system,
-                subvolume,
-            }))
-        }
-        Err(errno) => Err(errno),
-    }
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let subvolume = match fgetxattr(root, SOURCE_XATTR, &mut text[..]) {
+        Ok(_) => Uuid::try_parse_ascii(&text).unwrap_or_default(),
+        Err(Errno::NODATA) => Uuid::from_bytes(btrfs::subvolume_info(root)?.parent_uuid),
+        Err(errno) => return Err(errno),
+    };
+    let file_system = file_system_id(root)?;
+    Ok((!subvolume.is_nil()).then_some(VolumeKey {
+        file_system,
+        subvolume,
+    }))
 }
 
 /// Checks that the share's directory is there in a copy.
@@ -132,8 +124,8 @@ fn exchange(
     volume: VolumeKey,
     path: &Path,
 ) -> Result<(), BackendError> {
-    let mark = VolumeId::from(volume).0;
-    fsetxattr(root, VOLUME_XATTR, mark.as_bytes(), XattrFlags::empty())
+    let mark = volume.subvolume.to_string();
+    fsetxattr(root, SOURCE_XATTR, mark.as_bytes(), XattrFlags::empty())
         .map_err(failed("setxattr", path))?;
     crash::point("btrfs.seal.after_mark");
     btrfs::snapshot_create(root.as_fd(), area.fd.as_fd(), other, SnapshotMode::ReadOnly)

@@ -13,7 +13,7 @@
 //!
 //! The volume of an unsealed copy is told by its parent uuid. The parent of a sealed copy is the
 //! writable form that the seal discarded; so [`seal`](SnapshotBackend::seal) first writes the
-//! volume into the extended attribute `trusted.fsrvpd.volume` of the copy's root.
+//! source's uuid into the extended attribute `trusted.fsrvpd.source` of the copy's root.
 
 mod area;
 mod commit;
