@@ -60,6 +60,28 @@ pub struct SambaFacts {
     pub netbios_aliases: Vec<String>,
     /// `additional dns hostnames`
     pub dns_hostnames: Vec<String>,
+    /// Workgroup, or the NetBIOS name of the domain.
+    pub workgroup: String,
+    /// Kerberos realm; empty if there is none.
+    pub realm: String,
+    /// Whether Samba is a stand-alone server, a member of no domain.
+    pub standalone: bool,
+}
+
+/// "server role = auto" decides by "security", as Samba's loadparm does.
+fn is_standalone(global: &Definition) -> bool {
+    let is = |name, value: &str| {
+        global
+            .get(name)
+            .is_some_and(|found| found.eq_ignore_ascii_case(value))
+    };
+    let decided = global
+        .get("server role")
+        .is_some_and(|role| !role.eq_ignore_ascii_case("auto"));
+    if decided {
+        return is("server role", "standalone server") || is("server role", "standalone");
+    }
+    !is("security", "ads") && !is("security", "domain")
 }
 
 impl SambaFacts {
@@ -138,6 +160,9 @@ impl SambaFacts {
             netbios_name: text("netbios name")?.to_owned(),
             netbios_aliases: list("netbios aliases"),
             dns_hostnames: list("additional dns hostnames"),
+            workgroup: global.get("workgroup").unwrap_or_default().to_owned(),
+            realm: global.get("realm").unwrap_or_default().to_owned(),
+            standalone: is_standalone(global),
         })
     }
 

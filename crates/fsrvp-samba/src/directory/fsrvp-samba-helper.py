@@ -9,6 +9,7 @@ import os
 import sys
 
 import tdb
+from samba import smbconf
 from samba.samba3 import param as s3param
 from samba.samba3 import smbconf as s3smbconf
 
@@ -93,7 +94,7 @@ class Registry:
     def get(self, name):
         try:
             return self.conf.get_share(name)
-        except s3smbconf.SMBConfError as error:
+        except smbconf.SMBConfError as error:
             if error.args[0] == SBC_ERR_NO_SUCH_SERVICE:
                 return None
             raise

@@ -150,6 +150,12 @@ impl StaticDirectory {
         self.lock().base.remove(&ShareName::new(name));
     }
 
+    /// The directories of all base shares.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.lock().base.values().cloned().collect()
+    }
+
     /// Lets every call of `operation` fail with `failure`, or none any more.
     pub fn set_fault(&self, operation: Operation, failure: Option<Failure>) {
         let mut state = self.lock();
