@@ -101,7 +101,14 @@ impl AgentCell {
             let id = CallId(state.next_call);
             state.next_call += 1;
             state.current = Some((id, None));
-            state.agent.handle_call(self.clock.now(), Call { id, caller, request });
+            state.agent.handle_call(
+                self.clock.now(),
+                Call {
+                    id,
+                    caller,
+                    request,
+                },
+            );
             self.pump(&mut state);
             if let Some((_, Some(response))) = state.current.take() {
                 return Some(response);
@@ -204,7 +211,9 @@ impl Drop for CallerGone<'_> {
     fn drop(&mut self) {
         let mut state = self.cell.lock();
         if state.waiting.remove(&self.id).is_some() {
-            state.agent.handle_caller_gone(self.cell.clock.now(), self.id);
+            state
+                .agent
+                .handle_caller_gone(self.cell.clock.now(), self.id);
             self.cell.pump(&mut state);
         }
     }

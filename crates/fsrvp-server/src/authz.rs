@@ -57,7 +57,10 @@ impl Authorizer {
             .map(str::to_owned)
             .chain(admin_sids.iter().map(|sid| sid.to_uppercase()))
             .collect();
-        Self { admitted, backup_privilege }
+        Self {
+            admitted,
+            backup_privilege,
+        }
     }
 
     /// # Errors
@@ -78,7 +81,10 @@ impl Authorizer {
             (Some(pipe), None) => &pipe.sids,
             (None, None) => return Err(Refusal::NoIdentity),
         };
-        if sids.iter().any(|sid| UNAUTHENTICATED.contains(&sid.as_str())) {
+        if sids
+            .iter()
+            .any(|sid| UNAUTHENTICATED.contains(&sid.as_str()))
+        {
             return Err(Refusal::Unauthenticated);
         }
         let by_privilege = self.backup_privilege
@@ -136,20 +142,38 @@ mod tests {
         assert_eq!(rule.check(None, None), Err(Refusal::NoIdentity));
         assert_eq!(rule.check(Some(&plain), None), Err(Refusal::NotAMember));
         assert_eq!(rule.check(Some(&operator), None), Ok(()));
-        assert_eq!(rule.check(Some(&pipe(&[USER, ADMINISTRATORS], false)), None), Ok(()));
-        assert_eq!(rule.check(Some(&pipe(&[USER, "S-1-5-21-9-9-9-512"], false)), None), Ok(()));
+        assert_eq!(
+            rule.check(Some(&pipe(&[USER, ADMINISTRATORS], false)), None),
+            Ok(())
+        );
+        assert_eq!(
+            rule.check(Some(&pipe(&[USER, "S-1-5-21-9-9-9-512"], false)), None),
+            Ok(())
+        );
         assert_eq!(rule.check(Some(&privileged), None), Ok(()));
-        assert_eq!(strict.check(Some(&privileged), None), Err(Refusal::NotAMember));
+        assert_eq!(
+            strict.check(Some(&privileged), None),
+            Err(Refusal::NotAMember)
+        );
         for guest in UNAUTHENTICATED {
             let refused = rule.check(Some(&pipe(&[guest, ADMINISTRATORS], true)), None);
             assert_eq!(refused, Err(Refusal::Unauthenticated));
         }
         assert_eq!(rule.check(Some(&operator), Some(&same)), Ok(()));
-        assert_eq!(rule.check(Some(&operator), Some(&other)), Err(Refusal::UnknownGroups));
+        assert_eq!(
+            rule.check(Some(&operator), Some(&other)),
+            Err(Refusal::UnknownGroups)
+        );
         assert_eq!(rule.check(None, Some(&same)), Err(Refusal::UnknownGroups));
         // What the pipe's user may do never adds to what the context's user may do.
-        assert_eq!(rule.check(Some(&operator), Some(&other_sids)), Err(Refusal::NotAMember));
-        assert_eq!(rule.check(Some(&privileged), Some(&other_sids)), Err(Refusal::NotAMember));
+        assert_eq!(
+            rule.check(Some(&operator), Some(&other_sids)),
+            Err(Refusal::NotAMember)
+        );
+        assert_eq!(
+            rule.check(Some(&privileged), Some(&other_sids)),
+            Err(Refusal::NotAMember)
+        );
         let proven = context("LAB\\mallory", &["S-1-5-21-1-2-3-1001", BACKUP_OPERATORS]);
         assert_eq!(rule.check(Some(&plain), Some(&proven)), Ok(()));
         let proven_same = context("LAB\\backup", &[USER]);

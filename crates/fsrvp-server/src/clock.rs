@@ -14,14 +14,21 @@ impl Clock {
     /// Begins at zero now.
     #[must_use]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+        }
     }
 
     /// Both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { at: self.monotonic(), wall: FileTime::from_unix(wall) }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            at: self.monotonic(),
+            wall: FileTime::from_unix(wall),
+        }
     }
 
     /// The monotonic clock alone.

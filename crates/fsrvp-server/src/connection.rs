@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::dispatch::{Dispatcher, Peer};
 use crate::metrics;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dcerpc_proto::FaultStatus;
 use dcerpc_proto::assoc::{CloseReason, ServerAction, ServerAssociation, StepTicket};
 use dcerpc_proto::security::{Leg, SecurityError};
@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 
 /// A byte stream that carries PDUs.
 pub trait PduStream: Send {
-    /// Appends what has arrived; 0 at the end of the stream. Cancel safe.
-    fn read(&mut self, buffer: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send;
+    /// What has arrived, in any portions; `None` at the end of the stream. Cancel safe.
+    fn read(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
 
     /// Sends PDUs, on a pipe one a message.
     fn send(&mut self, pdus: &[Bytes]) -> impl Future<Output = io::Result<()>> + Send;
@@ -65,7 +65,6 @@ async fn drive<S: PduStream>(
     peer: &Peer,
     service: &Service,
 ) -> io::Result<Option<CloseReason>> {
-    let mut input = BytesMut::with_capacity(1_024);
     let mut output = Vec::new();
     let mut reply: Option<Reply<'_>> = None;
     let mut stepped: Option<Stepped> = None;
@@ -96,9 +95,13 @@ async fn drive<S: PduStream>(
         }
         // The timer is put forward only when it fires: most deadlines are pushed back by every
         // PDU and never come.
-        let deadline = association.poll_timeout().map(|at| service.clock.instant(at));
+        let deadline = association
+            .poll_timeout()
+            .map(|at| service.clock.instant(at));
         if deadline.is_some_and(|deadline| deadline < sleep.deadline()) {
-            sleep.as_mut().reset(deadline.unwrap_or_else(tokio::time::Instant::now));
+            sleep
+                .as_mut()
+                .reset(deadline.unwrap_or_else(tokio::time::Instant::now));
         }
         tokio::select! {
             biased;
@@ -120,13 +123,10 @@ async fn drive<S: PduStream>(
                     ),
                 }
             }
-            read = stream.read(&mut input), if association.wants_data() => {
-                if read? == 0 {
-                    return Ok(None);
-                }
-                association.handle_data(service.clock.monotonic(), &input);
-                input.clear();
-            }
+            read = stream.read(), if association.wants_data() => match read? {
+                Some(bytes) => association.handle_data(service.clock.monotonic(), &bytes),
+                None => return Ok(None),
+            },
             () = &mut sleep => {
                 association.handle_timeout(service.clock.monotonic());
                 let next = association.poll_timeout().unwrap_or(Duration::MAX);

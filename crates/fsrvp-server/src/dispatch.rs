@@ -33,7 +33,12 @@ impl Dispatcher {
     #[must_use]
     pub fn new(agent: Arc<AgentCell>, authorizer: Authorizer, server: String) -> Self {
         let calls = metrics::Calls::new(&server);
-        Self { agent, authorizer, server, calls }
+        Self {
+            agent,
+            authorizer,
+            server,
+            calls,
+        }
     }
 
     /// Executes one call. The order of checks: the stub decodes, then the caller, then the
@@ -45,7 +50,7 @@ impl Dispatcher {
     pub async fn handle(&self, peer: &Peer, call: IncomingCall) -> Result<Bytes, FaultStatus> {
         let (request, rest) = match Request::decode(call.opnum, &call.stub, call.byte_order) {
             Ok(decoded) => decoded,
-            Err(DecodeError::UnknownOpnum(_)) => return Err(FaultStatus::OPNUM_OUT_OF_RANGE),
+            Err(DecodeError::UnknownOpnum(_)) => return Err(FaultStatus::OP_RANGE),
             Err(error) => {
                 tracing::info!(
                     server = self.server,
@@ -87,9 +92,10 @@ impl Dispatcher {
         if let Some(identity) = context {
             caller.account.clone_from(&identity.account);
         }
-        let response = self.agent.call(caller, request).await.unwrap_or_else(|| {
-            Response::failed(method, Status::VSS_E_UNEXPECTED_PROVIDER_ERROR)
-        });
+        let response =
+            self.agent.call(caller, request).await.unwrap_or_else(|| {
+                Response::failed(method, Status::VSS_E_UNEXPECTED_PROVIDER_ERROR)
+            });
         self.calls.answered(method, response.status());
         Ok(response.encode())
     }

@@ -1,4 +1,21 @@
 //! fsrvpd, the File Share Shadow Copy Agent daemon.
 
+pub mod admin;
+pub mod agent_cell;
+pub mod authz;
+pub mod clock;
 pub mod config;
+pub mod connection;
+pub mod daemon;
+pub mod dispatch;
+pub mod environment;
+pub mod events;
+pub mod executor;
+pub mod listen;
+pub mod metrics;
+pub mod own_names;
+pub mod recovery;
+pub mod security;
+pub mod server;
 pub mod store;
+pub mod streams;

@@ -1,3 +1,37 @@
-//! placeholder
+//! The daemon's command line.
 
-fn main() {}
+use clap::Parser;
+use fsrvp_server::daemon::{self, Options};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// File Share Shadow Copy Agent: serves MS-FSRVP beside an SMB server.
+#[derive(Debug, Parser)]
+#[command(name = "fsrvpd", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/fsrvpd/fsrvpd.toml")]
+    config: PathBuf,
+    /// Check the configuration file and end.
+    #[arg(long)]
+    check_config: bool,
+    /// Take this for the id of the running boot instead of the kernel's, for tests.
+    #[arg(long, hide = true)]
+    boot_id: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options {
+        config: arguments.config,
+        check_only: arguments.check_config,
+        boot_id: arguments.boot_id,
+    };
+    match daemon::run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fsrvpd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -9,15 +9,18 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use std::time::Duration;
 
 /// Bounds of the phase histograms, in seconds.
-const PHASE_BUCKETS: [f64; 14] =
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
+const PHASE_BUCKETS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0,
+];
 
 /// Installs the recorder of this process.
 ///
 /// # Errors
 /// One is installed already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new().set_buckets(&PHASE_BUCKETS)?.install_recorder()
+    PrometheusBuilder::new()
+        .set_buckets(&PHASE_BUCKETS)?
+        .install_recorder()
 }
 
 /// Counts answered calls; the successful ones without a look-up.
@@ -30,8 +33,13 @@ pub(crate) struct Calls {
 impl Calls {
     /// Counters of one server.
     pub(crate) fn new(server: &str) -> Self {
-        let succeeded = Opnum::ALL.iter().map(|method| counter(server, *method, Status::ZERO));
-        Self { succeeded: succeeded.collect(), server: server.to_owned() }
+        let succeeded = Opnum::ALL
+            .iter()
+            .map(|method| counter(server, *method, Status::ZERO));
+        Self {
+            succeeded: succeeded.collect(),
+            server: server.to_owned(),
+        }
     }
 
     /// A call was answered.
@@ -92,8 +100,7 @@ pub(crate) fn phase(server: &str, phase: &'static str, took: Duration) {
 
 /// A set has ended, recovered or otherwise.
 pub(crate) fn outcome(server: &str, outcome: &'static str) {
-    counter!("fsrvpd_sets_total", "server" => server.to_owned(), "outcome" => outcome)
-        .increment(1);
+    counter!("fsrvpd_sets_total", "server" => server.to_owned(), "outcome" => outcome).increment(1);
 }
 
 /// Number of debts that are kept.

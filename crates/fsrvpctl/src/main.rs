@@ -1,3 +1,8 @@
-//! placeholder
+//! The operator's tool of fsrvpd.
 
-fn main() {}
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fsrvpctl::run(fsrvpctl::Arguments::parse())
+}

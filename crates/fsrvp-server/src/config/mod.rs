@@ -172,9 +172,43 @@ pub struct ServerConfig {
     /// Whether the resident helper for Samba's registry is used.
     #[serde(default = "yes")]
     pub helper: bool,
+    /// `[server.security]`
+    #[serde(default)]
+    pub security: SecurityConfig,
     /// `[[server.share]]`
     #[serde(default, rename = "share")]
     pub shares: Vec<ShareConfig>,
+}
+
+/// `[server.security]`: how the RPC security contexts of callers are verified.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecurityConfig {
+    /// Ask winbindd about NTLM logons and groups.
+    pub winbind: bool,
+    /// Check NTLM logons against Samba's own account database, where winbindd cannot.
+    pub samba_passwords: bool,
+    /// Users of a laboratory, in a file of their own.
+    pub users_file: Option<PathBuf>,
+    /// Accept Kerberos.
+    pub kerberos: bool,
+    /// Keytab with the service's keys; by default the system's.
+    pub keytab: Option<PathBuf>,
+    /// Refuse NTLM clients that send no message integrity code.
+    pub require_mic: bool,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self {
+            winbind: true,
+            samba_passwords: true,
+            users_file: None,
+            kerberos: true,
+            keytab: None,
+            require_mic: false,
+        }
+    }
 }
 
 /// `[[server.share]]`

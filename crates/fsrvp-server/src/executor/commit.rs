@@ -46,8 +46,11 @@ impl Executor {
         deadline: &Deadline,
     ) -> Result<(), Failure> {
         if !unprepared.is_empty() {
-            let late: Vec<_> =
-                copies.iter().filter(|c| unprepared.contains(&c.copy)).cloned().collect();
+            let late: Vec<_> = copies
+                .iter()
+                .filter(|c| unprepared.contains(&c.copy))
+                .cloned()
+                .collect();
             self.prepare(&late, deadline)?;
         }
         let groups = by_backend(copies);
@@ -79,7 +82,10 @@ impl Executor {
                 .map_err(|error| in_share(&first_share(copies), error.into()))
         };
         if groups.len() == 1 {
-            return groups.iter().map(|(name, copies)| (name, commit(name, copies))).collect();
+            return groups
+                .iter()
+                .map(|(name, copies)| (name, commit(name, copies)))
+                .collect();
         }
         std::thread::scope(|scope| {
             let threads: Vec<_> = groups
@@ -110,7 +116,10 @@ impl Executor {
 fn by_backend(copies: &[CopySource]) -> ByBackend {
     let mut groups = ByBackend::new();
     for source in copies {
-        groups.entry(source.backend.clone()).or_default().push(source.clone());
+        groups
+            .entry(source.backend.clone())
+            .or_default()
+            .push(source.clone());
     }
     groups
 }

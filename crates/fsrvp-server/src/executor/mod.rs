@@ -10,23 +10,12 @@ mod share;
 use fsrvp_idl::ShareName;
 use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located};
 use fsrvp_proto::{Job, JobId, JobOutcome, ShareDirectory};
-use fsrvp_snapshot::{Backends, Deadline, SnapshotBackend};
+use fsrvp_snapshot::{Backends, Choice, Deadline, SnapshotBackend};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// Which backend a share is to be given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
-    /// Whichever fits.
-    Probe,
-    /// None: the share is not offered for shadow copies.
-    Never,
-    /// This one.
-    Named(BackendName),
-}
 
 /// Runs jobs for one agent.
 pub struct Executor {
@@ -39,7 +28,9 @@ pub struct Executor {
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executor").field("choices", &self.choices).finish_non_exhaustive()
+        f.debug_struct("Executor")
+            .field("choices", &self.choices)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +43,13 @@ impl Executor {
         choices: BTreeMap<ShareName, Choice>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { backends, directory, choices, runtime, running: Mutex::default() }
+        Self {
+            backends,
+            directory,
+            choices,
+            runtime,
+            running: Mutex::default(),
+        }
     }
 
     /// Starts a job; `done` is called exactly once, on the job's thread, when it has ended.
@@ -98,9 +95,13 @@ impl Executor {
             Job::Prepare { copies, .. } => {
                 JobOutcome::Prepared(self.prepare(&copies, &within(None)))
             }
-            Job::Commit { copies, unprepared, writable, limit, .. } => JobOutcome::Committed(
-                self.commit(&copies, &unprepared, writable, &within(limit)),
-            ),
+            Job::Commit {
+                copies,
+                unprepared,
+                writable,
+                limit,
+                ..
+            } => JobOutcome::Committed(self.commit(&copies, &unprepared, writable, &within(limit))),
             Job::Expose { shares, .. } => JobOutcome::Exposed(self.expose(&shares)),
             Job::Seal { shares, .. } => JobOutcome::Sealed(self.seal(&shares)),
             Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts)),
@@ -109,32 +110,27 @@ impl Executor {
 
     fn locate(&self, share: &ShareName) -> Result<Located, Failure> {
         let base = self.directory.lookup(share)?;
-        let choice = self.choices.get(share).unwrap_or(&Choice::Probe);
-        let selection = match choice {
-            Choice::Probe => self.backends.select(&base.path),
-            Choice::Named(name) => self.backends.select_named(name, &base.path),
-            Choice::Never => {
-                return Err(Failure::new(
-                    FailureKind::Unsupported,
-                    format!("share {share}: backend = \"none\" is configured for it"),
-                ));
-            }
-        }
-        .map_err(|error| in_share(share, error.into()))?;
+        let choice = self.choices.get(share).unwrap_or(&Choice::Auto);
+        let selected = self
+            .backends
+            .select(&base.path, choice)
+            .map_err(|error| in_share(share, error.into()))?;
+        tracing::debug!(%share, backend = %selected.name, reason = selected.reason, "located");
         Ok(Located {
             share: base.name,
             path: base.path,
-            backend: selection.backend,
-            volume: selection.probe.volume,
-            inner: selection.probe.inner,
-            compatibility: selection.probe.compatibility,
+            backend: selected.name,
+            volume: selected.probe.volume,
+            inner: selected.probe.inner,
+            compatibility: selected.probe.compatibility,
         })
     }
 
     /// Removes shares, then copies; goes on past failures.
     fn remove(&self, artefacts: Vec<Artefact>) -> Vec<(Artefact, Failure)> {
-        let (shares, copies): (Vec<_>, Vec<_>) =
-            artefacts.into_iter().partition(|a| matches!(a, Artefact::Share(_)));
+        let (shares, copies): (Vec<_>, Vec<_>) = artefacts
+            .into_iter()
+            .partition(|a| matches!(a, Artefact::Share(_)));
         shares
             .into_iter()
             .chain(copies)
@@ -151,10 +147,12 @@ impl Executor {
     }
 
     fn backend(&self, name: &BackendName) -> Result<&Arc<dyn SnapshotBackend>, Failure> {
-        self.backends.by_name(name).ok_or_else(|| {
+        self.backends.get(name).ok_or_else(|| {
             Failure::new(
                 FailureKind::Other,
-                format!("backend {name} does not exist in this fsrvpd; install the one that has it"),
+                format!(
+                    "backend {name} does not exist in this fsrvpd; install the one that has it"
+                ),
             )
         })
     }
@@ -165,7 +163,10 @@ impl Executor {
 }
 
 fn in_share(share: &ShareName, failure: Failure) -> Failure {
-    Failure { detail: format!("share {share}: {}", failure.detail), ..failure }
+    Failure {
+        detail: format!("share {share}: {}", failure.detail),
+        ..failure
+    }
 }
 
 /// What a job's owner hears if its thread dies.

@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 
 impl Executor {
     pub(super) fn seal(&self, shares: &[Exposure]) -> Result<(), Failure> {
-        let names: Vec<_> = shares.iter().map(|exposure| exposure.name.clone()).collect();
+        let names: Vec<_> = shares
+            .iter()
+            .map(|exposure| exposure.name.clone())
+            .collect();
         self.directory.make_read_only(&names)?;
         let copies: BTreeSet<&CopyRef> = shares.iter().map(|exposure| &exposure.copy).collect();
         for copy in copies {
             self.backend(&copy.backend)?.seal(copy)?;
         }
         for exposure in shares {
-            self.verify(exposure).map_err(|failure| in_share(&exposure.base, failure))?;
+            self.verify(exposure)
+                .map_err(|failure| in_share(&exposure.base, failure))?;
         }
         Ok(())
     }

@@ -13,16 +13,21 @@ impl Executor {
                     .backend(&exposure.copy.backend)?
                     .expose(exposure)
                     .map_err(|error| in_share(&exposure.base, error.into()))?;
-                Ok(Publication { exposure: exposure.clone(), path })
+                Ok(Publication {
+                    exposure: exposure.clone(),
+                    path,
+                })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
-        self.directory.publish(&publications).map_err(|mut failure| {
-            for publication in &publications {
-                if let Err(error) = self.directory.withdraw(&publication.exposure.name) {
-                    failure.detail = format!("{}; and not undone: {error}", failure.detail);
+        self.directory
+            .publish(&publications)
+            .map_err(|mut failure| {
+                for publication in &publications {
+                    if let Err(error) = self.directory.withdraw(&publication.exposure.name) {
+                        failure.detail = format!("{}; and not undone: {error}", failure.detail);
+                    }
                 }
-            }
-            failure
-        })
+                failure
+            })
     }
 }

@@ -1,0 +1,170 @@
+//! The daemon: configuration, logs, servers, admin socket, signals, shutdown.
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, LogConfig, LogFormat};
+use crate::metrics;
+use crate::server::{RunningServer, StartError};
+use sd_notify::NotifyState;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Longest time that the end of calls and jobs is waited for at shutdown.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Only check it.
+    pub check_only: bool,
+    /// Boot id to use instead of the kernel's.
+    pub boot_id: Option<String>,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `[log] level` is not understood.
+    #[error("{path}: log.level: {source}")]
+    LogLevel {
+        /// The configuration file.
+        path: PathBuf,
+        /// Why.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A server cannot start.
+    #[error("server {server}: {source}")]
+    Server {
+        /// Its name, or its place in the file.
+        server: String,
+        /// Why.
+        source: StartError,
+    },
+    /// The admin socket cannot be made.
+    #[error("admin socket {path}: {source}")]
+    AdminSocket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The runtime, signals or figures cannot be set up.
+    #[error("{what}: {problem}")]
+    Setup {
+        /// What.
+        what: &'static str,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// It cannot start; the text says what is wrong, where, and what to do.
+pub fn run(options: &Options) -> Result<(), DaemonError> {
+    let config = Config::load(&options.config)?;
+    if options.check_only {
+        println!("{}: no errors", options.config.display());
+        return Ok(());
+    }
+    start_logs(&config.log, &options.config)?;
+    let boot_id = match &options.boot_id {
+        Some(boot_id) => boot_id.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map(|id| id.trim().to_owned())
+            .map_err(|error| setup("the boot id", &error))?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("fsrvpd")
+        .build()
+        .map_err(|error| setup("the runtime", &error))?;
+    let result = runtime.block_on(serve(&config, &boot_id));
+    // Threads that hang in a system call are left behind.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+async fn serve(config: &Config, boot_id: &str) -> Result<(), DaemonError> {
+    let clock = Clock::start();
+    let prometheus = metrics::install().map_err(|error| setup("the figures", &error))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| setup("signals", &error))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|error| setup("signals", &error))?;
+    let mut servers = Vec::new();
+    for (index, server) in config.servers.iter().enumerate() {
+        let started = RunningServer::start(server, &config.listen, index, boot_id, clock).await;
+        servers.push(started.map_err(|source| {
+            DaemonError::Server {
+                server: server
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| format!("[[server]] {index}")),
+                source,
+            }
+        })?);
+    }
+    let listener = admin::bind(&config.admin).map_err(|source| DaemonError::AdminSocket {
+        path: config.admin.socket.clone(),
+        source,
+    })?;
+    let agents = servers
+        .iter()
+        .map(|s| (s.name().to_owned(), s.agent().clone()))
+        .collect();
+    let admin = tokio::spawn(Admin::new(agents, prometheus).serve(listener));
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "shutting down");
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    admin.abort();
+    let _ = std::fs::remove_file(&config.admin.socket);
+    let ended = async {
+        for server in servers {
+            server.shut_down().await;
+        }
+    };
+    if tokio::time::timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
+        tracing::warn!("something did not end in time and is left to the next start");
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn start_logs(log: &LogConfig, path: &std::path::Path) -> Result<(), DaemonError> {
+    let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| log.level.clone());
+    let filter = EnvFilter::try_new(directives).map_err(|source| DaemonError::LogLevel {
+        path: path.to_owned(),
+        source,
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    let set = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    set.map_err(|error| setup("the log", &*error))
+}
+
+fn setup(what: &'static str, error: &(impl std::fmt::Display + ?Sized)) -> DaemonError {
+    DaemonError::Setup {
+        what,
+        problem: error.to_string(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Accepts clients, on Samba's pipe socket and on the laboratory's TCP.
+
+use crate::authz::PipeIdentity;
+use crate::connection::{Service, serve};
+use crate::dispatch::Peer;
+use crate::metrics;
+use crate::streams::TcpPdus;
+use dcerpc_proto::assoc::{ServerAssociation, ServerConfig};
+use dcerpc_proto::security::SecurityProvider;
+use fsrvp_proto::Caller;
+use fsrvp_samba::npa::HandOver;
+use fsrvp_samba::pipe::{PipeListener, RawConnection};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// smbd sends its hand-over at once; one that takes longer is no smbd.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+/// Pause after an accept failed, so that a lack of descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener needs to serve its clients.
+#[derive(Clone)]
+pub struct Door {
+    /// The server's name, for logs and figures.
+    pub server: String,
+    /// Executes the calls.
+    pub service: Arc<Service>,
+    /// How associations are negotiated.
+    pub association: Arc<ServerConfig>,
+    /// The security packages.
+    pub provider: Arc<dyn SecurityProvider>,
+    /// Connections that may be open at a time.
+    pub places: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    fn association(&self) -> ServerAssociation {
+        ServerAssociation::new(
+            self.service.clock.monotonic(),
+            Arc::clone(&self.association),
+            Arc::clone(&self.provider),
+        )
+    }
+
+    /// A place for one more connection, or `None` with a line in the log.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        if place.is_none() {
+            tracing::warn!(
+                server = self.server,
+                "a client was turned away: max_connections are open"
+            );
+        }
+        place
+    }
+}
+
+/// Serves the pipe for ever.
+pub async fn pipe(mut listener: PipeListener, door: Door) {
+    loop {
+        match listener.accept().await {
+            Ok(connection) => {
+                let door = door.clone();
+                tokio::spawn(serve_pipe(connection, door));
+            }
+            Err(error) => {
+                tracing::error!(server = door.server, error = %error, "the pipe does not accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        metrics::take_backs(&door.server, listener.counters().take_backs());
+    }
+}
+
+async fn serve_pipe(connection: RawConnection, door: Door) {
+    let Some(_place) = door.place() else { return };
+    let pipe = match connection.hand_over(HAND_OVER_LIMIT).await {
+        Ok(pipe) => pipe,
+        Err(error) => {
+            tracing::warn!(server = door.server, error = %error, "a hand-over failed");
+            return;
+        }
+    };
+    if pipe.peer.facts.probe_only() {
+        return;
+    }
+    let peer = peer(&pipe.peer);
+    let _counted = Counted::new(&door.server);
+    serve(pipe, door.association(), &peer, &door.service).await;
+}
+
+fn peer(hand_over: &HandOver) -> Peer {
+    let pipe = hand_over.token.as_ref().map(|token| PipeIdentity {
+        account: token.qualified_account(),
+        sids: token.sids.iter().map(ToString::to_string).collect(),
+        has_backup_privilege: token.has_backup_privilege(),
+    });
+    Peer {
+        caller: Caller {
+            address: hand_over.client.address,
+            server_address: hand_over.server.address,
+            server_name: hand_over.server.name.clone(),
+            account: pipe
+                .as_ref()
+                .map(|pipe| pipe.account.clone())
+                .unwrap_or_default(),
+        },
+        pipe,
+    }
+}
+
+/// Serves the laboratory's TCP listener for ever.
+pub async fn tcp(listener: TcpListener, door: Door) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let door = door.clone();
+                tokio::spawn(serve_tcp(stream, door));
+            }
+            Err(error) => {
+                tracing::error!(server = door.server, error = %error, "TCP does not accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_tcp(stream: TcpStream, door: Door) {
+    let Some(_place) = door.place() else { return };
+    let _ = stream.set_nodelay(true);
+    let caller = Caller {
+        address: stream
+            .peer_addr()
+            .ok()
+            .map(|address| address.ip().to_canonical()),
+        server_address: stream
+            .local_addr()
+            .ok()
+            .map(|address| address.ip().to_canonical()),
+        ..Caller::default()
+    };
+    let peer = Peer { caller, pipe: None };
+    let _counted = Counted::new(&door.server);
+    serve(
+        TcpPdus::new(stream),
+        door.association(),
+        &peer,
+        &door.service,
+    )
+    .await;
+}
+
+/// Counts an open connection.
+struct Counted<'a>(&'a str);
+
+impl<'a> Counted<'a> {
+    fn new(server: &'a str) -> Self {
+        metrics::connections(server, 1.0);
+        Self(server)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        metrics::connections(self.0, -1.0);
+    }
+}

@@ -1,0 +1,296 @@
+//! One virtual file server: its parts are put together, recovered, and served on its listeners.
+
+use crate::agent_cell::AgentCell;
+use crate::authz::Authorizer;
+use crate::clock::Clock;
+use crate::config::{ListenConfig, MinAuthLevel, ProfileName, ServerConfig};
+use crate::connection::Service;
+use crate::dispatch::Dispatcher;
+use crate::environment::{Environment, EnvironmentError};
+use crate::executor::Executor;
+use crate::listen::{self, Door};
+use crate::own_names::ConfiguredNames;
+use crate::recovery::{self, RecoveryError};
+use crate::store::{RedbStore, StoreError};
+use dcerpc_proto::SyntaxId;
+use dcerpc_proto::assoc::{AssociationGroups, Interface, ServerConfig as AssociationConfig};
+use dcerpc_proto::security::{AuthLevel, SecurityProvider};
+use dcerpc_security::verifier::UsersFileError;
+use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
+use fsrvp_proto::profile::Profile;
+use fsrvp_proto::{Agent, AgentConfig};
+use fsrvp_samba::pipe::{PipeConfig, PipeError, PipeListener};
+use fsrvp_snapshot::Choice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Logons that are verified at a time.
+const LOGONS: usize = 8;
+/// Longest time that the verification of one token may take.
+const LOGON_LIMIT: Duration = Duration::from_secs(30);
+/// How often the names and addresses of this host are looked at again.
+const NAMES_INTERVAL: Duration = Duration::from_secs(60);
+/// Largest fragment on the pipe: what Samba and Windows offer there.
+const PIPE_MAX_FRAG: u16 = 4_280;
+/// Largest fragment over TCP.
+const TCP_MAX_FRAG: u16 = 5_840;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Samba's configuration, or the static share file, cannot be used.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Recovery was not possible.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The pipe's socket cannot be made.
+    #[error(transparent)]
+    Pipe(#[from] PipeError),
+    /// The laboratory's TCP listener cannot be made.
+    #[error("listen.tcp {address}: {source}")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The laboratory's users file cannot be used.
+    #[error(transparent)]
+    Users(#[from] UsersFileError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// A blocking part of the start was lost.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct RunningServer {
+    name: String,
+    agent: Arc<AgentCell>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl RunningServer {
+    /// Puts a server together and begins to serve.
+    ///
+    /// # Errors
+    /// Something that the server cannot do without is missing; nothing is served then.
+    pub async fn start(
+        config: &ServerConfig,
+        listeners: &ListenConfig,
+        index: usize,
+        boot_id: &str,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let blocking = {
+            let config = config.clone();
+            let boot_id = boot_id.to_owned();
+            move || assemble(&config, &boot_id, clock)
+        };
+        let parts = tokio::task::spawn_blocking(blocking)
+            .await
+            .map_err(|_| StartError::Interrupted)??;
+        let Parts {
+            environment,
+            store,
+            table,
+        } = parts;
+        let name = environment.name.clone();
+        if config.min_auth_level == MinAuthLevel::None {
+            tracing::warn!(
+                server = name,
+                "min_auth_level = \"none\": calls are neither signed nor encrypted; for laboratories only"
+            );
+        }
+        let names = ConfiguredNames {
+            names: environment.names.clone(),
+        };
+        let mut agent = Agent::new(
+            agent_config(config, &name),
+            table,
+            Box::new(Uuid::new_v4),
+            clock.now(),
+        );
+        agent.set_own_names(names.collect());
+        let executor = Arc::new(Executor::new(
+            Arc::clone(&environment.backends),
+            Arc::clone(&environment.directory),
+            choices(config),
+            tokio::runtime::Handle::current(),
+        ));
+        let sink = {
+            let name = name.clone();
+            Box::new(move |event| crate::events::report(&name, &event))
+        };
+        let agent = AgentCell::start(agent, executor, Arc::new(store), clock, sink)
+            .map_err(StartError::Thread)?;
+        let service = Arc::new(Service {
+            dispatcher: Dispatcher::new(
+                Arc::clone(&agent),
+                Authorizer::new(&config.admin_sids, config.backup_privilege),
+                name.clone(),
+            ),
+            clock,
+            logons: Arc::new(Semaphore::new(LOGONS)),
+            logon_limit: LOGON_LIMIT,
+        });
+        let provider: Arc<dyn SecurityProvider> = Arc::new(crate::security::provider(
+            config,
+            &name,
+            &environment.samba,
+        )?);
+        let groups = AssociationGroups::new(Uuid::new_v4().as_u64_pair().0);
+        let door = |secondary_address: String, max_frag| Door {
+            server: name.clone(),
+            service: Arc::clone(&service),
+            association: Arc::new(AssociationConfig {
+                interfaces: vec![interface()],
+                secondary_address,
+                max_frag,
+                min_auth_level: min_auth_level(config.min_auth_level),
+                groups: groups.clone(),
+            }),
+            provider: Arc::clone(&provider),
+            places: Arc::new(Semaphore::new(config.max_connections)),
+        };
+        let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
+        if let Some(tcp) = &listeners.tcp {
+            let is_ours = match &tcp.server {
+                Some(wanted) => wanted.eq_ignore_ascii_case(&name),
+                None => index == 0,
+            };
+            if is_ours {
+                let failed = |source| StartError::Tcp {
+                    address: tcp.address,
+                    source,
+                };
+                let listener = TcpListener::bind(tcp.address).await.map_err(failed)?;
+                let port = listener.local_addr().map_err(failed)?.port();
+                tracing::warn!(server = name, port, "the laboratory's TCP listener is open");
+                let door = door(port.to_string(), TCP_MAX_FRAG);
+                tasks.push(tokio::spawn(listen::tcp(listener, door)));
+            }
+        }
+        let pipe = PipeListener::bind(PipeConfig::new(environment.pipe_directory.clone()))?;
+        let door = door(r"\pipe\FssagentRpc".to_owned(), PIPE_MAX_FRAG);
+        tasks.push(tokio::spawn(listen::pipe(pipe, door)));
+        Ok(Self { name, agent, tasks })
+    }
+
+    /// The server's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its agent.
+    #[must_use]
+    pub fn agent(&self) -> &Arc<AgentCell> {
+        &self.agent
+    }
+
+    /// Takes no more clients, answers those who wait, and closes the store.
+    pub async fn shut_down(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.agent.shut_down();
+        if let Some(store) = self.agent.close() {
+            let _ = tokio::task::spawn_blocking(move || store.join()).await;
+        }
+    }
+}
+
+struct Parts {
+    environment: Environment,
+    store: RedbStore,
+    table: fsrvp_proto::durable::Table,
+}
+
+/// The blocking half of the start.
+fn assemble(config: &ServerConfig, boot_id: &str, clock: Clock) -> Result<Parts, StartError> {
+    let store = RedbStore::open(&config.state_dir)?;
+    let environment = Environment::of(config)?;
+    let table = recovery::run(
+        &store,
+        &environment.backends,
+        &*environment.directory,
+        boot_id,
+        clock.now(),
+    )?;
+    Ok(Parts {
+        environment,
+        store,
+        table,
+    })
+}
+
+fn agent_config(config: &ServerConfig, name: &str) -> AgentConfig {
+    AgentConfig {
+        profile: match config.profile {
+            ProfileName::Spec => Profile::Spec,
+            ProfileName::Ws2012 => Profile::Ws2012,
+        },
+        allow_shared_volume: config.allow_shared_volume,
+        short_timer: config.short_timer,
+        long_timer: config.long_timer,
+        max_wait: config.max_wait,
+        commit_limit: (!config.commit_limit.is_zero()).then_some(config.commit_limit),
+        ..AgentConfig::new(name)
+    }
+}
+
+fn choices(config: &ServerConfig) -> std::collections::BTreeMap<ShareName, Choice> {
+    config
+        .shares
+        .iter()
+        .map(|share| {
+            (
+                ShareName::new(&share.name),
+                Choice::from(share.backend.as_str()),
+            )
+        })
+        .collect()
+}
+
+fn interface() -> Interface {
+    let (major, minor) = INTERFACE_VERSION;
+    Interface {
+        id: SyntaxId::new(INTERFACE_UUID, major, minor),
+        opnum_count: u16::try_from(Opnum::ALL.len()).unwrap_or(u16::MAX),
+        min_auth_level: None,
+    }
+}
+
+const fn min_auth_level(level: MinAuthLevel) -> AuthLevel {
+    match level {
+        MinAuthLevel::None => AuthLevel::None,
+        MinAuthLevel::Integrity => AuthLevel::Integrity,
+        MinAuthLevel::Privacy => AuthLevel::Privacy,
+    }
+}
+
+/// Interfaces come and go while the daemon runs.
+async fn refresh_names(agent: Arc<AgentCell>, names: ConfiguredNames) {
+    let mut pause = tokio::time::interval(NAMES_INTERVAL);
+    loop {
+        pause.tick().await;
+        let names = names.clone();
+        if let Ok(own) = tokio::task::spawn_blocking(move || names.collect()).await {
+            agent.set_own_names(own);
+        }
+    }
+}
