@@ -6,7 +6,7 @@ use crate::metrics;
 use bytes::Bytes;
 use dcerpc_proto::FaultStatus;
 use dcerpc_proto::assoc::IncomingCall;
-use fsrvp_idl::{DecodeError, Request, Response, Status};
+use fsrvp_idl::{DecodeError, Request, Status};
 use fsrvp_proto::Caller;
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl Dispatcher {
                 reason = %refusal,
                 "a call was refused"
             );
-            return Ok(Response::failed(method, Status::E_ACCESSDENIED).encode());
+            return Ok(request.failed(Status::E_ACCESSDENIED).encode());
         }
         let mut caller = peer.caller.clone();
         if let Some(identity) = context {
