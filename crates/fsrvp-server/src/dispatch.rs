@@ -92,10 +92,8 @@ impl Dispatcher {
         if let Some(identity) = context {
             caller.account.clone_from(&identity.account);
         }
-        let response =
-            self.agent.call(caller, request).await.unwrap_or_else(|| {
-                Response::failed(method, Status::VSS_E_UNEXPECTED_PROVIDER_ERROR)
-            });
+        let lost = request.failed(Status::FSRVP_E_WAIT_FAILED);
+        let response = self.agent.call(caller, request).await.unwrap_or(lost);
         self.calls.answered(method, response.status());
         Ok(response.encode())
     }
