@@ -10,6 +10,8 @@ use crate::Key16;
 const NO_SUCH_USER: u32 = 0xc000_0064;
 /// NT_STATUS_NO_SUCH_DOMAIN.
 const NO_SUCH_DOMAIN: u32 = 0xc000_00df;
+/// NT_STATUS_WRONG_PASSWORD.
+const WRONG_PASSWORD: u32 = 0xc000_006a;
 /// NT_STATUS_NO_LOGON_SERVERS.
 const NO_LOGON_SERVERS: u32 = 0xc000_005e;
 
@@ -50,6 +52,16 @@ impl Verifier for Winbind {
             && logon.domain.to_lowercase() != name.to_lowercase()
         {
             outcome = self.ask(logon, name);
+            // The response covers the domain that the client named, and winbindd checked it with
+            // another: this says nothing about the password.
+            if let Err(WbcError::Authentication {
+                nt_status: WRONG_PASSWORD,
+                ..
+            }) = &outcome
+            {
+                let text = format!("winbind cannot check logons to domain {:?}", logon.domain);
+                return Err(VerifyError::Unavailable(text));
+            }
         }
         let mut info = outcome.map_err(|error| self.refusal(error, logon.user))?;
         let base_key = Key16::from(info.session_key);
@@ -100,10 +112,11 @@ fn account(info: UserInfo) -> Result<Account, VerifyError> {
     if info.guest {
         return Err(VerifyError::Refused(format!("{name} is a guest")));
     }
-    let mut sids = info.sids;
-    for alias in info.builtin_aliases {
-        if !sids.contains(&alias) {
-            sids.push(alias);
+    // Groups occur more than once, the primary group always.
+    let mut sids = Vec::new();
+    for sid in info.sids.into_iter().chain(info.builtin_aliases) {
+        if !sids.contains(&sid) {
+            sids.push(sid);
         }
     }
     Ok(Account {
