@@ -8,5 +8,6 @@
     missing_docs
 )]
 
+mod model;
 mod support;
 mod table;

@@ -700,12 +700,11 @@ impl Bench {
         }
     }
 
-    /// What the table says exists does exist, unless a job is just removing it.
+    /// What the table says exists does exist, unless a job is at work on it.
     fn check_world(&self, view: &AgentView) {
-        let removing: BTreeSet<ShadowCopyId> = self
+        let busy: BTreeSet<ShadowCopyId> = self
             .jobs
             .values()
-            .filter(|running| matches!(running.job, Job::Remove { .. }))
             .flat_map(|running| touched_by(&running.job))
             .collect();
         for set in view
@@ -713,11 +712,7 @@ impl Bench {
             .iter()
             .filter(|set| set.status >= SetStatus::Committed)
         {
-            for copy in set
-                .copies
-                .iter()
-                .filter(|copy| !removing.contains(&copy.id))
-            {
+            for copy in set.copies.iter().filter(|copy| !busy.contains(&copy.id)) {
                 let snapshot = self.world.snapshots.get(&copy.id);
                 assert!(
                     snapshot.is_some(),

@@ -1,0 +1,1037 @@
+//! The reference model: the protocol rules as plain code, one step at a time.
+//!
+//! The model is told what was called, which job ended how, and how time went. It says which calls
+//! are answered now and with what, and where the server stands afterwards. The rules are cited by
+//! the numbers of the protocol page.
+
+use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId, Status};
+use fsrvp_proto::{CallId, Profile, SetStatus};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub(crate) const SHORT: Duration = Duration::from_secs(180);
+pub(crate) const LONG: Duration = Duration::from_secs(1800);
+const MAX_WAIT: Duration = Duration::from_secs(1800);
+const REPLY_LIMIT: Duration = Duration::from_secs(170);
+/// What a store that cannot be written becomes (the page's list of codes).
+pub(crate) const STORE_FAILED: Status = Status::VSS_E_UNEXPECTED_PROVIDER_ERROR;
+
+/// Codes for what does not end within 170 s.
+const TOO_LONG: &[Status] = &[
+    Status::FSRVP_E_WAIT_TIMEOUT,
+    Status::FSRVP_E_WAIT_FAILED,
+    Status::VSS_E_UNEXPECTED_PROVIDER_ERROR,
+];
+
+/// A point of time, or unknown: the rules leave it open and the agent's choice is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    None,
+    At(Duration),
+    Open,
+}
+
+/// The work of one method on a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Idle,
+    /// Waits for the Prepare job before it starts.
+    Queued,
+    Running,
+    /// Ended while nobody waited; the next call returns it.
+    Done(Result<(), Status>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct MappedShare {
+    pub(crate) given: String,
+    pub(crate) share: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub(crate) id: ShadowCopyId,
+    pub(crate) volume: String,
+    pub(crate) created: u64,
+    pub(crate) shares: Vec<MappedShare>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Set {
+    pub(crate) status: SetStatus,
+    pub(crate) context: u32,
+    pub(crate) copies: Vec<Copy>,
+    pub(crate) prepare: Work,
+    pub(crate) commit: Work,
+    pub(crate) expose: Work,
+    pub(crate) seal: Work,
+    /// Rule 15: the own deadline of an Exposed set under ws2012.
+    pub(crate) deadline: Deadline,
+}
+
+/// Methods that wait for a job of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Prepare,
+    Commit,
+    Expose,
+    Seal,
+}
+
+/// Why a call is unanswered.
+#[derive(Debug, Clone)]
+pub(crate) enum Pending {
+    /// The share is being looked up.
+    Lookup { request: Request, until: Duration },
+    /// A job of the set is waited for.
+    Wait {
+        method: Method,
+        set: ShadowCopySetId,
+        until: Duration,
+    },
+}
+
+/// What the share that a call names is, as far as the model knows the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Empty: counts as NULL.
+    Empty,
+    /// Not `\\host\share`.
+    Malformed,
+    /// Another host.
+    Foreign,
+    /// A share of ours, by its folded name.
+    Share(String),
+}
+
+/// What looking a share up finds.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    Volume { volume: String, compatibility: i32 },
+    Failure(Status),
+}
+
+/// A call that must have been answered in this step, and with one of these.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    pub(crate) call: CallId,
+    pub(crate) allowed: Vec<Status>,
+    /// IsPathShadowCopied's answer.
+    pub(crate) present: Option<(bool, i32)>,
+    pub(crate) at: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) profile: Profile,
+    pub(crate) now: Duration,
+    pub(crate) context: Option<u32>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) retries: u32,
+    pub(crate) sets: BTreeMap<ShadowCopySetId, Set>,
+    pub(crate) timer: Deadline,
+    pub(crate) calls: BTreeMap<CallId, Pending>,
+    /// Calls of this step whose reply is due.
+    pub(crate) due: Vec<Due>,
+    /// Commits of the store fail in this step.
+    pub(crate) store_broken: bool,
+}
+
+/// What the agent answered in this step, where the model needs it: new ids, and which of two
+/// allowed ways was taken.
+pub(crate) trait Seen {
+    fn new_set(&self, call: CallId) -> Option<ShadowCopySetId>;
+    fn new_copy(&self, call: CallId) -> Option<ShadowCopyId>;
+    /// Wall time of a copy, from the agent's table.
+    fn created(&self, copy: ShadowCopyId) -> u64;
+    /// A commit job of the set runs now.
+    fn commit_runs(&self, set: ShadowCopySetId) -> bool;
+    /// A removal of this kind of artefact of the set has failed in this step.
+    fn share_removal_failed(&self) -> Option<Status>;
+    fn copy_removal_failed(&self) -> Option<Status>;
+}
+
+impl Model {
+    pub(crate) fn new(profile: Profile, now: Duration) -> Self {
+        Self {
+            profile,
+            now,
+            context: None,
+            address: None,
+            retries: 0,
+            sets: BTreeMap::new(),
+            timer: Deadline::None,
+            calls: BTreeMap::new(),
+            due: Vec::new(),
+            store_broken: false,
+        }
+    }
+
+    // ---- calls
+
+    pub(crate) fn call(
+        &mut self,
+        id: CallId,
+        from: IpAddr,
+        request: &Request,
+        named: &Named,
+        seen: &dyn Seen,
+    ) {
+        if null_argument(request) || *named == Named::Empty {
+            return self.answer(id, Status::E_INVALIDARG);
+        }
+        match request {
+            Request::GetSupportedVersion => self.answer(id, Status::ZERO),
+            Request::SetContext { context } => self.set_context(id, from, *context),
+            Request::StartShadowCopySet {
+                client_shadow_copy_set_id,
+            } => {
+                self.start(id, client_shadow_copy_set_id.is_null(), seen);
+            }
+            Request::AddToShadowCopySet { .. }
+            | Request::IsPathSupported { .. }
+            | Request::IsPathShadowCopied { .. } => self.look_up(id, request, named),
+            Request::PrepareShadowCopySet {
+                shadow_copy_set_id,
+                timeout_ms,
+            } => {
+                self.wait_for(
+                    id,
+                    Method::Prepare,
+                    *shadow_copy_set_id,
+                    millis(*timeout_ms),
+                );
+            }
+            Request::CommitShadowCopySet {
+                shadow_copy_set_id,
+                timeout_ms,
+            } => {
+                self.wait_for(id, Method::Commit, *shadow_copy_set_id, millis(*timeout_ms));
+            }
+            Request::ExposeShadowCopySet {
+                shadow_copy_set_id,
+                timeout_ms,
+            } => {
+                self.wait_for(id, Method::Expose, *shadow_copy_set_id, millis(*timeout_ms));
+            }
+            Request::RecoveryCompleteShadowCopySet { shadow_copy_set_id } => {
+                self.wait_for(id, Method::Seal, *shadow_copy_set_id, REPLY_LIMIT);
+            }
+            Request::AbortShadowCopySet { shadow_copy_set_id } => {
+                self.abort(id, *shadow_copy_set_id, seen);
+            }
+            Request::GetShareMapping {
+                shadow_copy_id,
+                shadow_copy_set_id,
+                level,
+                ..
+            } => {
+                self.share_mapping(id, *shadow_copy_set_id, *shadow_copy_id, named, *level);
+            }
+            Request::DeleteShareMapping {
+                shadow_copy_set_id,
+                shadow_copy_id,
+                ..
+            } => {
+                self.delete(id, *shadow_copy_set_id, *shadow_copy_id, named, seen);
+            }
+        }
+    }
+
+    /// Rules 1, 3 and 15.
+    fn set_context(&mut self, id: CallId, from: IpAddr, context: u32) {
+        if !is_context(context) {
+            return self.answer(id, Status::FSRVP_E_UNSUPPORTED_CONTEXT);
+        }
+        let Some(_) = self.context else {
+            if self.store_broken {
+                return self.answer(id, STORE_FAILED);
+            }
+            self.retries = 0;
+            return self.context_is_set(id, from, context);
+        };
+        if self.address != Some(from) {
+            return self.answer(id, Status::FSRVP_E_SHADOW_COPY_SET_IN_PROGRESS);
+        }
+        if self.store_broken {
+            self.timer = self.open_timer();
+            return self.answer(id, STORE_FAILED);
+        }
+        self.drop_current();
+        self.retries += 1;
+        if self.profile == Profile::Spec && self.retries > 5 {
+            return self.answer(id, Status::FSRVP_E_SHADOW_COPY_SET_IN_PROGRESS);
+        }
+        self.context_is_set(id, from, context);
+    }
+
+    fn context_is_set(&mut self, id: CallId, from: IpAddr, context: u32) {
+        self.context = Some(context);
+        self.address = Some(from);
+        self.timer = Deadline::At(self.now + SHORT);
+        self.answer(id, Status::ZERO);
+    }
+
+    /// Section 3.1.4.3 and rule 0.
+    fn start(&mut self, id: CallId, null: bool, seen: &dyn Seen) {
+        let Some(context) = self.context else {
+            return self.answer(id, Status::FSRVP_E_BAD_STATE);
+        };
+        if self.current().is_some() {
+            return self.answer(id, Status::FSRVP_E_SHADOW_COPY_SET_IN_PROGRESS);
+        }
+        if null {
+            return self.answer(id, Status::E_INVALIDARG);
+        }
+        if self.store_broken {
+            self.timer = self.open_timer();
+            return self.answer(id, STORE_FAILED);
+        }
+        if let Some(new) = seen.new_set(id) {
+            self.sets.insert(new, Set::new(context));
+        }
+        self.timer = Deadline::At(self.now + SHORT);
+        self.answer(id, Status::ZERO);
+    }
+
+    /// Rules 4, 10 and 16: what is decided before the share is looked up.
+    fn look_up(&mut self, id: CallId, request: &Request, named: &Named) {
+        let copied = matches!(request, Request::IsPathShadowCopied { .. });
+        match named {
+            Named::Empty | Named::Malformed => self.answer(id, Status::E_INVALIDARG),
+            Named::Foreign => self.answer(id, Status::FSRVP_E_OBJECT_NOT_FOUND),
+            Named::Share(share) if self.is_exposed_share(share) && copied => {
+                self.push(id, vec![Status::ZERO], Some((false, 0)));
+            }
+            Named::Share(share) if self.is_exposed_share(share) => {
+                self.answer(id, Status::FSRVP_E_NOT_SUPPORTED);
+            }
+            Named::Share(_) => {
+                let (request, until) = (request.clone(), self.now + REPLY_LIMIT);
+                self.calls.insert(id, Pending::Lookup { request, until });
+            }
+        }
+    }
+
+    /// A look-up has ended.
+    pub(crate) fn looked_up(&mut self, id: CallId, share: &str, found: &Found, seen: &dyn Seen) {
+        let Some(Pending::Lookup { request, .. }) = self.calls.remove(&id) else {
+            return; // It took longer than the call.
+        };
+        let not_supported = Status::FSRVP_E_NOT_SUPPORTED;
+        match (&request, found) {
+            (Request::IsPathShadowCopied { .. }, Found::Failure(status))
+                if *status == not_supported =>
+            {
+                self.push(id, vec![Status::ZERO], Some((false, 0)));
+            }
+            (_, Found::Failure(status)) => self.answer(id, *status),
+            (
+                Request::IsPathShadowCopied { .. },
+                Found::Volume {
+                    volume,
+                    compatibility,
+                },
+            ) => {
+                let present = self
+                    .sets
+                    .values()
+                    .filter(|set| set.status >= SetStatus::Committed)
+                    .any(|set| set.copies.iter().any(|copy| copy.volume == *volume));
+                let answer = if present {
+                    (true, *compatibility)
+                } else {
+                    (false, 0)
+                };
+                self.push(id, vec![Status::ZERO], Some(answer));
+            }
+            (_, Found::Volume { .. }) if exposed_length(share) > 80 => {
+                self.answer(id, not_supported);
+            }
+            (
+                Request::AddToShadowCopySet {
+                    shadow_copy_set_id,
+                    share_name,
+                    ..
+                },
+                Found::Volume { volume, .. },
+            ) => self.add(id, *shadow_copy_set_id, share_name, share, volume, seen),
+            (_, Found::Volume { .. }) => self.answer(id, Status::ZERO),
+        }
+    }
+
+    /// Rules 4, 5 and 8: the share is there and can be copied.
+    fn add(
+        &mut self,
+        id: CallId,
+        set_id: ShadowCopySetId,
+        given: &str,
+        share: &str,
+        volume: &str,
+        seen: &dyn Seen,
+    ) {
+        let Some(set) = self.sets.get(&set_id) else {
+            return self.answer(id, self.unknown_set());
+        };
+        if !matches!(set.status, SetStatus::Started | SetStatus::Added) {
+            return self.answer(id, Status::FSRVP_E_BAD_STATE);
+        }
+        let same_share = set
+            .copies
+            .iter()
+            .any(|copy| copy.shares.iter().any(|mapped| mapped.share == share));
+        let same_volume = set.copies.iter().position(|copy| copy.volume == volume);
+        if same_share || (same_volume.is_some() && self.profile == Profile::Spec) {
+            self.restart_timer(SHORT);
+            return self.answer(id, Status::FSRVP_E_OBJECT_ALREADY_EXISTS);
+        }
+        if self.store_broken {
+            self.timer = self.open_timer();
+            return self.answer(id, STORE_FAILED);
+        }
+        let mapped = MappedShare {
+            given: given.to_owned(),
+            share: share.to_owned(),
+        };
+        if let (Some(new), Some(set)) = (seen.new_copy(id), self.sets.get_mut(&set_id)) {
+            set.status = SetStatus::Added;
+            match same_volume.and_then(|place| set.copies.get_mut(place)) {
+                Some(copy) => {
+                    assert_eq!(copy.id, new, "rule 5: one ShadowCopyId for one volume");
+                    copy.shares.push(mapped);
+                }
+                None => {
+                    assert!(set.copies.iter().all(|copy| copy.id != new), "{new} twice");
+                    set.copies.push(Copy {
+                        id: new,
+                        volume: volume.to_owned(),
+                        created: seen.created(new),
+                        shares: vec![mapped],
+                    });
+                }
+            }
+        }
+        self.restart_timer(LONG);
+        self.answer(id, Status::ZERO);
+    }
+
+    /// Rule 6: start the job or join it, and wait; or return what it has left.
+    fn wait_for(&mut self, id: CallId, method: Method, set_id: ShadowCopySetId, wait: Duration) {
+        let Some(set) = self.sets.get_mut(&set_id) else {
+            return self.answer(id, self.unknown_set());
+        };
+        let legal: &[SetStatus] = match method {
+            Method::Prepare => &[SetStatus::Added],
+            Method::Commit => &[SetStatus::Added, SetStatus::CreationInProgress],
+            Method::Expose => &[SetStatus::Committed],
+            Method::Seal => &[SetStatus::Exposed],
+        };
+        if !legal.contains(&set.status) {
+            return self.answer(id, Status::FSRVP_E_BAD_STATE);
+        }
+        if method == Method::Commit {
+            set.status = SetStatus::CreationInProgress;
+            if set.commit == Work::Idle && set.prepare == Work::Running {
+                set.commit = Work::Queued;
+            }
+        }
+        // Rule 12: contexts without AUTO_RECOVERY need no seal.
+        let no_job = method == Method::Seal && set.context & 0x0040_0000 == 0;
+        let work = set.work(method);
+        match *work {
+            Work::Done(result) => {
+                *work = Work::Idle;
+                self.finish(method, set_id, result, &[id]);
+                return;
+            }
+            Work::Idle if no_job => {
+                self.finish(method, set_id, Ok(()), &[id]);
+                return;
+            }
+            Work::Idle => *work = Work::Running,
+            Work::Queued | Work::Running => {}
+        }
+        let until = self.now + wait.min(MAX_WAIT);
+        self.calls.insert(
+            id,
+            Pending::Wait {
+                method,
+                set: set_id,
+                until,
+            },
+        );
+        *self.deadline_of(set_id) = Deadline::None;
+        if until == self.now {
+            self.wait_ends(id);
+        }
+    }
+
+    /// The wait has ended before the work.
+    fn wait_ends(&mut self, id: CallId) {
+        let (method, set) = match self.calls.remove(&id) {
+            Some(Pending::Wait { method, set, .. }) => (method, set),
+            // The rules name no code for a look-up that takes too long either.
+            Some(Pending::Lookup { .. }) => return self.push(id, TOO_LONG.to_vec(), None),
+            None => return,
+        };
+        let allowed = match method {
+            Method::Prepare | Method::Expose => vec![Status::FSRVP_E_WAIT_TIMEOUT],
+            Method::Commit => vec![Status::FSSAGENT_E_TIMEOUT],
+            // The rules name no code for a seal that takes too long.
+            Method::Seal => TOO_LONG.to_vec(),
+        };
+        self.push(id, allowed, None);
+        self.wait_over(set, SHORT);
+    }
+
+    /// A job of a set has ended.
+    pub(crate) fn job_ended(
+        &mut self,
+        method: Method,
+        set_id: ShadowCopySetId,
+        result: Result<(), Status>,
+        seen: &dyn Seen,
+    ) {
+        let Some(set) = self.sets.get_mut(&set_id) else {
+            return; // Rule 18: a job under a set that has gone.
+        };
+        let waiting: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|(_, pending)| {
+                matches!(pending, Pending::Wait { method: other, set, .. }
+                    if *other == method && *set == set_id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        *set.work(method) = if waiting.is_empty() {
+            Work::Done(result)
+        } else {
+            Work::Idle
+        };
+        let queued = set.commit == Work::Queued;
+        for id in &waiting {
+            self.calls.remove(id);
+        }
+        if !waiting.is_empty() {
+            self.finish(method, set_id, result, &waiting);
+        }
+        if method == Method::Prepare && queued {
+            self.queued_commit(set_id, result, seen);
+        }
+    }
+
+    /// "Commit during a Prepare job first waits for it." A Prepare that failed leaves open
+    /// whether Commit does its work or returns its error.
+    fn queued_commit(
+        &mut self,
+        set_id: ShadowCopySetId,
+        prepared: Result<(), Status>,
+        seen: &dyn Seen,
+    ) {
+        let Some(set) = self.sets.get_mut(&set_id) else {
+            return;
+        };
+        if prepared.is_ok() || seen.commit_runs(set_id) {
+            set.commit = Work::Running;
+        } else {
+            set.commit = Work::Running;
+            self.job_ended(Method::Commit, set_id, prepared, seen);
+        }
+    }
+
+    /// The outcome of a method reaches its callers.
+    fn finish(
+        &mut self,
+        method: Method,
+        set_id: ShadowCopySetId,
+        result: Result<(), Status>,
+        callers: &[CallId],
+    ) {
+        let aside = self.is_aside(set_id);
+        let broken = self.store_broken && method != Method::Prepare;
+        let result = if broken && result.is_ok() {
+            Err(STORE_FAILED)
+        } else {
+            result
+        };
+        for id in callers {
+            self.answer(*id, result.err().unwrap_or(Status::ZERO));
+        }
+        let Some(set) = self.sets.get_mut(&set_id) else {
+            return;
+        };
+        match (method, result) {
+            (Method::Prepare, Ok(())) => self.wait_over(set_id, LONG),
+            (Method::Commit, Ok(())) => {
+                set.status = SetStatus::Committed;
+                self.wait_over(set_id, SHORT);
+            }
+            (Method::Commit, Err(_)) => {
+                set.status = SetStatus::Added;
+                self.wait_over(set_id, SHORT);
+            }
+            (Method::Expose, Ok(())) => {
+                set.status = SetStatus::Exposed;
+                if self.profile == Profile::Ws2012 {
+                    self.context_off();
+                }
+                self.wait_over(set_id, SHORT);
+            }
+            (Method::Seal, Ok(())) => {
+                set.status = SetStatus::Recovered;
+                set.deadline = Deadline::None;
+                if !aside {
+                    self.context_off();
+                }
+            }
+            (Method::Prepare | Method::Expose | Method::Seal, Err(_)) => {
+                self.wait_over(set_id, SHORT);
+            }
+        }
+    }
+
+    /// Rule 13.
+    fn abort(&mut self, id: CallId, set_id: ShadowCopySetId, seen: &dyn Seen) {
+        let Some(set) = self.sets.get(&set_id) else {
+            return self.answer(id, self.unknown_set());
+        };
+        if set.status == SetStatus::Recovered {
+            return self.answer(id, Status::FSRVP_E_BAD_STATE);
+        }
+        if self.store_broken {
+            if self.waits_in(set_id) == 0 {
+                *self.deadline_of(set_id) = Deadline::Open;
+            }
+            return self.answer(id, STORE_FAILED);
+        }
+        let failed = seen.share_removal_failed().or(seen.copy_removal_failed());
+        self.answer(id, failed.unwrap_or(Status::ZERO));
+        self.drop_set(set_id);
+    }
+
+    /// Rules 9 and 15.
+    fn share_mapping(
+        &mut self,
+        id: CallId,
+        set_id: ShadowCopySetId,
+        copy: ShadowCopyId,
+        named: &Named,
+        level: u32,
+    ) {
+        if level != 1 {
+            return self.answer(id, Status::E_INVALIDARG);
+        }
+        let Some(set) = self.sets.get(&set_id) else {
+            return match named {
+                // Rule 0 leaves open when a malformed name is noticed.
+                Named::Malformed => {
+                    self.push(id, vec![Status::E_INVALIDARG, self.unknown_set()], None);
+                }
+                _ => self.answer(id, self.unknown_set()),
+            };
+        };
+        let (legal, early): (&[SetStatus], _) = match self.profile {
+            Profile::Spec => (&[SetStatus::Exposed], Status::FSRVP_E_BAD_STATE),
+            Profile::Ws2012 => (
+                &[SetStatus::Exposed, SetStatus::Recovered],
+                Status::FSRVP_E_NOT_EXPOSED,
+            ),
+        };
+        if !legal.contains(&set.status) {
+            return match named {
+                Named::Malformed => self.push(id, vec![Status::E_INVALIDARG, early], None),
+                _ => self.answer(id, early),
+            };
+        }
+        if set.mapped(copy, named).is_none() {
+            return self.answer(id, Status::E_INVALIDARG);
+        }
+        if set.status == SetStatus::Exposed {
+            let aside = self.is_aside(set_id);
+            if aside && self.waits_in(set_id) == 0 {
+                *self.deadline_of(set_id) = Deadline::At(self.now + LONG);
+            } else if !aside {
+                self.restart_timer(LONG);
+            }
+        }
+        self.answer(id, Status::ZERO);
+    }
+
+    /// Rule 14.
+    fn delete(
+        &mut self,
+        id: CallId,
+        set_id: ShadowCopySetId,
+        copy: ShadowCopyId,
+        named: &Named,
+        seen: &dyn Seen,
+    ) {
+        let refused = match self.sets.get(&set_id) {
+            None => Some(Status::FSRVP_E_OBJECT_NOT_FOUND),
+            Some(set) if set.status < SetStatus::Exposed => Some(Status::FSRVP_E_BAD_STATE),
+            Some(set) if set.mapped(copy, named).is_none() => Some(match self.profile {
+                Profile::Spec => Status::FSRVP_E_OBJECT_NOT_FOUND,
+                Profile::Ws2012 => Status::E_INVALIDARG,
+            }),
+            Some(_) => None,
+        };
+        if let Some(status) = refused {
+            return match named {
+                Named::Malformed => self.push(id, vec![status, Status::E_INVALIDARG], None),
+                _ => self.answer(id, status),
+            };
+        }
+        if self.store_broken {
+            if self.sets[&set_id].status == SetStatus::Exposed && self.waits_in(set_id) == 0 {
+                *self.deadline_of(set_id) = Deadline::Open;
+            }
+            return self.answer(id, STORE_FAILED);
+        }
+        if let Some(failed) = seen.share_removal_failed() {
+            return self.answer(id, failed);
+        }
+        match seen.copy_removal_failed() {
+            // The mapping is gone and the snapshot a debt; the rules leave the code open.
+            Some(failed) => self.push(id, vec![Status::ZERO, failed], None),
+            None => self.answer(id, Status::ZERO),
+        }
+        let Some(set) = self.sets.get_mut(&set_id) else {
+            return;
+        };
+        if let Named::Share(share) = named {
+            for entry in set.copies.iter_mut().filter(|entry| entry.id == copy) {
+                entry.shares.retain(|mapped| mapped.share != *share);
+            }
+        }
+        set.copies.retain(|copy| !copy.shares.is_empty());
+        if set.copies.is_empty() {
+            if set.status == SetStatus::Recovered {
+                self.sets.remove(&set_id);
+            } else {
+                self.drop_set(set_id);
+            }
+        }
+    }
+
+    // ---- time
+
+    /// Time goes on to `end`; what is due on the way happens in order.
+    pub(crate) fn advance(&mut self, end: Duration) {
+        while let Some(next) = self.next_event().filter(|next| *next <= end) {
+            self.now = next;
+            let over: Vec<CallId> = self
+                .calls
+                .iter()
+                .filter(|(_, call)| call.until() <= next)
+                .map(|(id, _)| *id)
+                .collect();
+            for id in over {
+                self.wait_ends(id);
+            }
+            self.timers_fire();
+        }
+        self.now = end;
+    }
+
+    fn next_event(&self) -> Option<Duration> {
+        let waits = self.calls.values().map(Pending::until);
+        let own = self.sets.values().map(|set| set.deadline);
+        let timers = own
+            .chain([self.timer])
+            .filter_map(|deadline| match deadline {
+                Deadline::At(at) => Some(at),
+                Deadline::None | Deadline::Open => None,
+            });
+        waits.chain(timers).min()
+    }
+
+    /// Rule 8: "every set short of Recovered goes with snapshots and shares, ContextSet off".
+    fn timers_fire(&mut self) {
+        let due = |deadline: Deadline, now| matches!(deadline, Deadline::At(at) if at <= now);
+        if due(self.timer, self.now) {
+            if self.store_broken {
+                self.timer = Deadline::Open;
+            } else {
+                self.drop_current();
+            }
+        }
+        let own: Vec<_> = self
+            .sets
+            .iter()
+            .filter(|(_, set)| due(set.deadline, self.now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in own {
+            if self.store_broken {
+                *self.deadline_of(id) = Deadline::Open;
+            } else {
+                self.drop_set(id);
+            }
+        }
+    }
+
+    // ---- restarts
+
+    /// Rule 17: what comes back from the store.
+    pub(crate) fn restart(&mut self, reboot: bool) {
+        self.calls.clear();
+        self.due.clear();
+        if reboot {
+            // Contexts without ATTR_PERSISTENT do not outlive a reboot.
+            self.sets.retain(|_, set| set.context & 1 != 0);
+        }
+        let own = self.profile == Profile::Ws2012;
+        let mut unfinished = self.context.is_some();
+        for set in self.sets.values_mut() {
+            if set.status == SetStatus::CreationInProgress {
+                set.status = SetStatus::Added;
+            }
+            for work in [
+                &mut set.prepare,
+                &mut set.commit,
+                &mut set.expose,
+                &mut set.seal,
+            ] {
+                *work = Work::Idle;
+            }
+            set.deadline = Deadline::None;
+            if set.status == SetStatus::Exposed && own {
+                set.deadline = Deadline::At(self.now + SHORT);
+            } else if set.status != SetStatus::Recovered {
+                unfinished = true;
+            }
+        }
+        self.timer = if unfinished {
+            Deadline::At(self.now + SHORT)
+        } else {
+            Deadline::None
+        };
+    }
+
+    // ---- parts
+
+    /// The set that belongs to the context: unfinished, and not put aside.
+    fn current(&self) -> Option<ShadowCopySetId> {
+        self.sets
+            .iter()
+            .find(|(id, set)| set.status != SetStatus::Recovered && !self.is_aside(**id))
+            .map(|(id, _)| *id)
+    }
+
+    /// Rule 15: under ws2012 an Exposed set counts as finished.
+    fn is_aside(&self, id: ShadowCopySetId) -> bool {
+        self.profile == Profile::Ws2012
+            && self
+                .sets
+                .get(&id)
+                .is_some_and(|set| set.status == SetStatus::Exposed)
+    }
+
+    /// The context and its set go.
+    fn drop_current(&mut self) {
+        if let Some(id) = self.current() {
+            self.drop_set(id);
+        }
+        self.context_off();
+    }
+
+    /// A set short of Recovered goes; whoever waits for it gets WAIT_FAILED.
+    fn drop_set(&mut self, id: ShadowCopySetId) {
+        let aside = self.is_aside(id);
+        let waiting: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| matches!(call, Pending::Wait { set, .. } if *set == id))
+            .map(|(call, _)| *call)
+            .collect();
+        for call in waiting {
+            self.calls.remove(&call);
+            self.answer(call, Status::FSRVP_E_WAIT_FAILED);
+        }
+        self.sets.remove(&id);
+        if !aside {
+            self.context_off();
+        }
+    }
+
+    fn context_off(&mut self) {
+        self.context = None;
+        self.address = None;
+        self.timer = Deadline::None;
+    }
+
+    /// The timer that guards a set.
+    fn deadline_of(&mut self, id: ShadowCopySetId) -> &mut Deadline {
+        if self.is_aside(id)
+            && let Some(set) = self.sets.get_mut(&id)
+        {
+            return &mut set.deadline;
+        }
+        &mut self.timer
+    }
+
+    /// Callers that wait for jobs of the set.
+    fn waits_in(&self, id: ShadowCopySetId) -> usize {
+        self.calls
+            .values()
+            .filter(|call| matches!(call, Pending::Wait { set, .. } if *set == id))
+            .count()
+    }
+
+    /// "The end of the last wait starts it."
+    fn wait_over(&mut self, id: ShadowCopySetId, value: Duration) {
+        if self.waits_in(id) == 0 {
+            let at = Deadline::At(self.now + value);
+            *self.deadline_of(id) = at;
+        }
+    }
+
+    /// Starts the timer, unless "any caller waits".
+    fn restart_timer(&mut self, value: Duration) {
+        let waits = self.current().map_or(0, |id| self.waits_in(id));
+        self.timer = if waits == 0 {
+            Deadline::At(self.now + value)
+        } else {
+            Deadline::None
+        };
+    }
+
+    fn open_timer(&self) -> Deadline {
+        let waits = self.current().map_or(0, |id| self.waits_in(id));
+        if waits == 0 {
+            Deadline::Open
+        } else {
+            Deadline::None
+        }
+    }
+
+    fn unknown_set(&self) -> Status {
+        match self.profile {
+            Profile::Spec => Status::FSRVP_E_SHADOWCOPYSET_ID_MISMATCH,
+            Profile::Ws2012 => Status::E_INVALIDARG,
+        }
+    }
+
+    /// Rule 10: recognised by our records.
+    fn is_exposed_share(&self, share: &str) -> bool {
+        self.sets
+            .values()
+            .filter(|set| set.status >= SetStatus::Exposed)
+            .flat_map(|set| &set.copies)
+            .any(|copy| {
+                copy.shares
+                    .iter()
+                    .any(|mapped| exposed_name(mapped, copy) == share)
+            })
+    }
+
+    fn answer(&mut self, call: CallId, status: Status) {
+        self.push(call, vec![status], None);
+    }
+
+    fn push(&mut self, call: CallId, allowed: Vec<Status>, present: Option<(bool, i32)>) {
+        self.due.push(Due {
+            call,
+            allowed,
+            present,
+            at: self.now,
+        });
+    }
+}
+
+impl Pending {
+    const fn until(&self) -> Duration {
+        match self {
+            Self::Lookup { until, .. } | Self::Wait { until, .. } => *until,
+        }
+    }
+}
+
+impl Set {
+    fn new(context: u32) -> Self {
+        Self {
+            status: SetStatus::Started,
+            context,
+            copies: Vec::new(),
+            prepare: Work::Idle,
+            commit: Work::Idle,
+            expose: Work::Idle,
+            seal: Work::Idle,
+            deadline: Deadline::None,
+        }
+    }
+
+    pub(crate) fn work(&mut self, method: Method) -> &mut Work {
+        match method {
+            Method::Prepare => &mut self.prepare,
+            Method::Commit => &mut self.commit,
+            Method::Expose => &mut self.expose,
+            Method::Seal => &mut self.seal,
+        }
+    }
+
+    fn mapped(&self, copy: ShadowCopyId, named: &Named) -> Option<&MappedShare> {
+        let Named::Share(share) = named else {
+            return None;
+        };
+        let copy = self.copies.iter().find(|entry| entry.id == copy)?;
+        copy.shares.iter().find(|mapped| mapped.share == *share)
+    }
+}
+
+/// Rule 10, folded: `share@{guid}`, and `share$@{guid}$`.
+fn exposed_name(mapped: &MappedShare, copy: &Copy) -> String {
+    let hidden = if mapped.share.ends_with('$') { "$" } else { "" };
+    format!("{}@{{{}}}{hidden}", mapped.share, copy.id)
+}
+
+fn exposed_length(share: &str) -> usize {
+    share.chars().count() + 39 + usize::from(share.ends_with('$'))
+}
+
+/// Rule 1.
+fn is_context(value: u32) -> bool {
+    let recovery = value & 0x0040_0002;
+    matches!(value & !0x0040_0002, 0x00 | 0x09 | 0x10 | 0x19) && recovery != 0x0040_0002
+}
+
+/// Rule 0: a NULL id in any method but StartShadowCopySet, whose own checks come first.
+fn null_argument(request: &Request) -> bool {
+    match request {
+        Request::GetSupportedVersion
+        | Request::SetContext { .. }
+        | Request::StartShadowCopySet { .. }
+        | Request::IsPathSupported { .. }
+        | Request::IsPathShadowCopied { .. } => false,
+        Request::AddToShadowCopySet {
+            shadow_copy_set_id, ..
+        }
+        | Request::CommitShadowCopySet {
+            shadow_copy_set_id, ..
+        }
+        | Request::ExposeShadowCopySet {
+            shadow_copy_set_id, ..
+        }
+        | Request::RecoveryCompleteShadowCopySet { shadow_copy_set_id }
+        | Request::AbortShadowCopySet { shadow_copy_set_id }
+        | Request::PrepareShadowCopySet {
+            shadow_copy_set_id, ..
+        } => shadow_copy_set_id.is_null(),
+        Request::GetShareMapping {
+            shadow_copy_id,
+            shadow_copy_set_id,
+            ..
+        }
+        | Request::DeleteShareMapping {
+            shadow_copy_set_id,
+            shadow_copy_id,
+            ..
+        } => shadow_copy_set_id.is_null() || shadow_copy_id.is_null(),
+    }
+}
+
+const fn millis(ms: u32) -> Duration {
+    Duration::from_millis(ms as u64)
+}
