@@ -8,6 +8,8 @@
     missing_docs
 )]
 
+mod flows;
 mod model;
+mod statements;
 mod support;
 mod table;

@@ -65,6 +65,8 @@ pub(crate) struct Bench {
     pub(crate) store_broken: bool,
     next_call: u64,
     incarnation: u64,
+    /// What is there need not be ours to know.
+    foreign_world: bool,
     ids_given: BTreeSet<Uuid>,
     recovered: BTreeMap<ShadowCopySetId, SetView>,
 }
@@ -101,6 +103,7 @@ impl Bench {
             store_broken: false,
             next_call: 1,
             incarnation: 0,
+            foreign_world: false,
             ids_given: BTreeSet::new(),
             recovered: BTreeMap::new(),
         };
@@ -354,12 +357,23 @@ impl Bench {
         self.restart(fate);
     }
 
+    /// The process dies, and when it starts again the world is another than it left.
+    pub(crate) fn restore(&mut self, world: World) {
+        self.note("restart into another world".to_owned());
+        self.jobs.clear();
+        self.world = world;
+        self.foreign_world = true;
+        self.boot_agent();
+    }
+
     fn boot_agent(&mut self) {
         self.jobs.clear();
         self.calls.clear();
         self.persists.clear();
         self.incarnation += 1;
-        self.check_owned();
+        if !std::mem::take(&mut self.foreign_world) {
+            self.check_owned();
+        }
         let table = Table::load(self.store.clone()).expect("the store holds our own records");
         let boot = format!("boot-{}", self.boot);
         let found = self.found();
