@@ -505,12 +505,10 @@ impl Model {
             })
             .map(|(id, _)| *id)
             .collect();
-        *set.work(method) = if waiting.is_empty() {
-            Work::Done(result)
-        } else {
-            Work::Idle
-        };
         let queued = set.commit == Work::Queued;
+        // A Commit that waits for Prepare is a caller too: it takes the outcome.
+        let taken = !waiting.is_empty() || (method == Method::Prepare && queued);
+        *set.work(method) = if taken { Work::Idle } else { Work::Done(result) };
         for id in &waiting {
             self.calls.remove(id);
         }
