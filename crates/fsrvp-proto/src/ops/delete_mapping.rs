@@ -10,7 +10,7 @@ use crate::agent::Agent;
 use crate::calls::{Ticket, parse};
 use crate::durable::Change;
 use crate::event::{EndReason, Event};
-use crate::job::{Artefact, Failure, Job};
+use crate::job::{Artefact, Failure, FailureKind, Job};
 use crate::removal::RemovalEnd;
 use crate::set::SetStatus;
 use crate::waits::SetJobKind;
@@ -105,6 +105,10 @@ impl Agent {
             // Rule 14: "Share cannot be withdrawn: error, nothing changed."
             Err(failure) => {
                 self.release_exposed(now, id);
+                // A job that was lost may have withdrawn it: the record still wants it.
+                if failure.kind == FailureKind::Lost {
+                    self.republish(now, id, withdrawal.copy, &withdrawal.share);
+                }
                 let status = failure.status();
                 self.report_failure(Some(id), "withdraw", failure);
                 self.finish(withdrawal.ticket, status);

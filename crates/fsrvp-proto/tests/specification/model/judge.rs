@@ -2,7 +2,9 @@
 
 use super::reference::{Deadline, Due, Found, Method, Model, Named, Pending, Seen};
 use super::steps::{CallSpec, Name, Ref, Step};
-use crate::support::bench::{A, B, Bench, JobKind, Running, kind_of, secs, set_of, touched_by};
+use crate::support::bench::{
+    A, B, Bench, JobKind, Running, kind_of, secs, set_of, touched_by, volumes_of,
+};
 use crate::support::requests::{
     UNKNOWN_COPY, UNKNOWN_SET, abort, add, commit, copied, delete, expose, mapping, prepare,
     recovery, set_context, start, start_null, status_of, supported,
@@ -66,11 +68,27 @@ impl Seen for StepSeen<'_> {
         copy.map_or(0, |copy| copy.created.0)
     }
 
-    fn commit_runs(&self, set: ShadowCopySetId) -> bool {
-        let of_set = |running: &Running| {
-            kind_of(&running.job) == JobKind::Commit && set_of(&running.job) == Some(set)
+    fn runs(&self, method: Method, set: ShadowCopySetId) -> bool {
+        let kind = match method {
+            Method::Prepare => JobKind::Prepare,
+            Method::Commit => JobKind::Commit,
+            Method::Expose => JobKind::Expose,
+            Method::Seal => JobKind::Seal,
         };
+        let of_set =
+            |running: &Running| kind_of(&running.job) == kind && set_of(&running.job) == Some(set);
         self.bench.jobs.values().any(of_set)
+    }
+
+    fn is_busy(&self, volume: &str) -> bool {
+        let view = self.bench.view();
+        self.bench.jobs.values().any(|running| {
+            let gone =
+                set_of(&running.job).is_some_and(|id| view.sets.iter().all(|set| set.id != id));
+            gone && volumes_of(&running.job)
+                .iter()
+                .any(|other| other.0 == volume)
+        })
     }
 
     fn share_removal_failed(&self) -> Option<Status> {

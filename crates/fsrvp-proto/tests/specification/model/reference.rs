@@ -41,6 +41,9 @@ pub(crate) enum Work {
     Running,
     /// Ended while nobody waited; the next call returns it.
     Done(Result<(), Status>),
+    /// As Done, of a Prepare that a Commit has made use of since: the rules leave open whether the
+    /// next Prepare returns it or starts anew.
+    Used(Result<(), Status>),
 }
 
 #[derive(Debug, Clone)]
@@ -145,8 +148,10 @@ pub(crate) trait Seen {
     fn new_copy(&self, call: CallId) -> Option<ShadowCopyId>;
     /// Wall time of a copy, from the agent's table.
     fn created(&self, copy: ShadowCopyId) -> u64;
-    /// A commit job of the set runs now.
-    fn commit_runs(&self, set: ShadowCopySetId) -> bool;
+    /// A job of the set runs now.
+    fn runs(&self, method: Method, set: ShadowCopySetId) -> bool;
+    /// A job of a set that has gone still works on the volume.
+    fn is_busy(&self, volume: &str) -> bool;
     /// A removal of this kind of artefact of the set has failed in this step.
     fn share_removal_failed(&self) -> Option<Status>;
     fn copy_removal_failed(&self) -> Option<Status>;
@@ -201,22 +206,35 @@ impl Model {
                     Method::Prepare,
                     *shadow_copy_set_id,
                     millis(*timeout_ms),
+                    seen,
                 );
             }
             Request::CommitShadowCopySet {
                 shadow_copy_set_id,
                 timeout_ms,
             } => {
-                self.wait_for(id, Method::Commit, *shadow_copy_set_id, millis(*timeout_ms));
+                self.wait_for(
+                    id,
+                    Method::Commit,
+                    *shadow_copy_set_id,
+                    millis(*timeout_ms),
+                    seen,
+                );
             }
             Request::ExposeShadowCopySet {
                 shadow_copy_set_id,
                 timeout_ms,
             } => {
-                self.wait_for(id, Method::Expose, *shadow_copy_set_id, millis(*timeout_ms));
+                self.wait_for(
+                    id,
+                    Method::Expose,
+                    *shadow_copy_set_id,
+                    millis(*timeout_ms),
+                    seen,
+                );
             }
             Request::RecoveryCompleteShadowCopySet { shadow_copy_set_id } => {
-                self.wait_for(id, Method::Seal, *shadow_copy_set_id, REPLY_LIMIT);
+                self.wait_for(id, Method::Seal, *shadow_copy_set_id, REPLY_LIMIT, seen);
             }
             Request::AbortShadowCopySet { shadow_copy_set_id } => {
                 self.abort(id, *shadow_copy_set_id, seen);
@@ -386,6 +404,11 @@ impl Model {
             self.restart_timer(SHORT);
             return self.answer(id, Status::FSRVP_E_OBJECT_ALREADY_EXISTS);
         }
+        // Rule 18: "the volume refuses until the old job has ended".
+        if seen.is_busy(volume) {
+            self.restart_timer(SHORT);
+            return self.answer(id, Status::VSS_E_UNEXPECTED_PROVIDER_ERROR);
+        }
         if self.store_broken {
             self.timer = self.open_timer();
             return self.answer(id, STORE_FAILED);
@@ -417,7 +440,14 @@ impl Model {
     }
 
     /// Rule 6: start the job or join it, and wait; or return what it has left.
-    fn wait_for(&mut self, id: CallId, method: Method, set_id: ShadowCopySetId, wait: Duration) {
+    fn wait_for(
+        &mut self,
+        id: CallId,
+        method: Method,
+        set_id: ShadowCopySetId,
+        wait: Duration,
+        seen: &dyn Seen,
+    ) {
         let Some(set) = self.sets.get_mut(&set_id) else {
             return self.answer(id, self.unknown_set());
         };
@@ -435,12 +465,19 @@ impl Model {
             if set.commit == Work::Idle && set.prepare == Work::Running {
                 set.commit = Work::Queued;
             }
+            if let Work::Done(result) = set.prepare {
+                set.prepare = Work::Used(result);
+            }
         }
         // Rule 12: contexts without AUTO_RECOVERY need no seal.
         let no_job = method == Method::Seal && set.context & 0x0040_0000 == 0;
         let work = set.work(method);
+        if let Work::Used(result) = *work {
+            let anew = seen.runs(method, set_id);
+            *work = if anew { Work::Idle } else { Work::Done(result) };
+        }
         match *work {
-            Work::Done(result) => {
+            Work::Done(result) | Work::Used(result) => {
                 *work = Work::Idle;
                 self.finish(method, set_id, result, &[id]);
                 return;
@@ -508,7 +545,11 @@ impl Model {
         let queued = set.commit == Work::Queued;
         // A Commit that waits for Prepare is a caller too: it takes the outcome.
         let taken = !waiting.is_empty() || (method == Method::Prepare && queued);
-        *set.work(method) = if taken { Work::Idle } else { Work::Done(result) };
+        *set.work(method) = if taken {
+            Work::Idle
+        } else {
+            Work::Done(result)
+        };
         for id in &waiting {
             self.calls.remove(id);
         }
@@ -531,7 +572,7 @@ impl Model {
         let Some(set) = self.sets.get_mut(&set_id) else {
             return;
         };
-        if prepared.is_ok() || seen.commit_runs(set_id) {
+        if prepared.is_ok() || seen.runs(Method::Commit, set_id) {
             set.commit = Work::Running;
         } else {
             set.commit = Work::Running;

@@ -311,9 +311,22 @@ fn a_new_set_starts_beside_the_old_job() {
     bench.ok(abort(set));
     bench.expect(B, set_context(WRITABLE), ZERO);
     bench.expect(B, start(), ZERO);
+    let set = bench.view().sets[0].id;
     let old = bench.job(JobKind::Commit);
+    // "the volume refuses until the old job has ended"; others do not.
+    for (share, status) in [
+        ("Data", Status::VSS_E_UNEXPECTED_PROVIDER_ERROR),
+        ("Other", ZERO),
+    ] {
+        let call = bench.send(B, add(set, unc(share)));
+        let look_up = bench.job(JobKind::Locate);
+        bench.finish(look_up, Fate::Succeed);
+        assert_eq!(bench.answer(call), Some(status), "{share}");
+    }
     bench.finish(old, Fate::Succeed);
     bench.hold_jobs = false;
+    bench.pump();
+    bench.expect(B, add(set, unc("Data")), ZERO);
     bench.advance(secs(170));
     assert_eq!(bench.world.snapshots.len(), 0);
     assert_eq!(bench.view().sets.len(), 1);

@@ -5,7 +5,7 @@ use super::requests::{changes_table, check_form, opnum_and_status, opnum_of, sta
 use super::world::{Fate, World};
 use fsrvp_idl::{FileTime, Opnum, Request, Response, ShadowCopyId, ShadowCopySetId, Status};
 use fsrvp_proto::directory::ExposedShare;
-use fsrvp_proto::job::{Artefact, Exposure, Job, JobId};
+use fsrvp_proto::job::{Artefact, Exposure, Job, JobId, VolumeId};
 use fsrvp_proto::view::{AgentView, SetView};
 use fsrvp_proto::{
     Action, Agent, AgentConfig, Call, CallId, Caller, Edit, Event, Found, Now, OwnNames, PersistId,
@@ -936,6 +936,20 @@ pub(crate) fn touched_by(job: &Job) -> BTreeSet<ShadowCopyId> {
             shares.iter().map(|share| share.copy.copy).collect()
         }
         Job::Remove { artefacts } => artefacts.iter().filter_map(copy_of).collect(),
+    }
+}
+
+/// The volumes that a job works on.
+pub(crate) fn volumes_of(job: &Job) -> Vec<VolumeId> {
+    match job {
+        Job::Prepare { copies, .. } | Job::Commit { copies, .. } => {
+            copies.iter().map(|copy| copy.volume.clone()).collect()
+        }
+        Job::Expose { shares, .. } | Job::Seal { shares, .. } => shares
+            .iter()
+            .map(|share| share.copy.volume.clone())
+            .collect(),
+        Job::Locate { .. } | Job::Remove { .. } => Vec::new(),
     }
 }
 
