@@ -212,8 +212,15 @@ impl Agent {
 fn copy_of(record: &DebtRecord) -> Option<ShadowCopyId> {
     match &record.artefact {
         Artefact::Copy(copy) => Some(copy.copy),
-        Artefact::Share(_) => record.copy,
+        Artefact::Share(name) => record.copy.or_else(|| copy_in(name)),
     }
+}
+
+/// The copy that an exposed share's name tells: no record knows it of a share that recovery found.
+fn copy_in(name: &str) -> Option<ShadowCopyId> {
+    let (_, guid) = name.rsplit_once("@{")?;
+    let (guid, _) = guid.split_once('}')?;
+    guid.parse().ok().map(ShadowCopyId)
 }
 
 /// What a job on the debt keeps busy; `None` is the share directory.

@@ -103,6 +103,9 @@ pub(crate) fn run(profile: Profile, events: &[Event]) {
     for _ in 0..3 {
         bench.advance(secs(7200));
     }
+    if !bench.missing.is_empty() {
+        bench.restart(Fate::Succeed);
+    }
     bench.check_nothing_leaked();
     let unfinished: Vec<_> = bench
         .view()

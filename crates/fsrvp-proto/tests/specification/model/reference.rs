@@ -814,12 +814,18 @@ impl Model {
     // ---- restarts
 
     /// Rule 17: what comes back from the store.
-    pub(crate) fn restart(&mut self, reboot: bool) {
+    ///
+    /// Whether a context that does not outlive a reboot is still set after one is left open:
+    /// `context` is the agent's.
+    pub(crate) fn restart(&mut self, reboot: bool, context: Option<u32>) {
         self.calls.clear();
         self.due.clear();
         if reboot {
             // Contexts without ATTR_PERSISTENT do not outlive a reboot.
             self.sets.retain(|_, set| set.context & 1 != 0);
+            if context.is_none() && self.context.is_some_and(|context| context & 1 == 0) {
+                self.context_off();
+            }
         }
         let own = self.profile == Profile::Ws2012;
         let mut unfinished = self.context.is_some();
@@ -957,7 +963,7 @@ impl Model {
     fn is_exposed_share(&self, share: &str) -> bool {
         self.sets
             .values()
-            .filter(|set| set.status >= SetStatus::Exposed)
+            .filter(|set| set.status >= SetStatus::Exposed || set.expose == Work::Done(Ok(())))
             .flat_map(|set| &set.copies)
             .any(|copy| {
                 copy.shares

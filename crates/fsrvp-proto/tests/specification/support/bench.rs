@@ -5,7 +5,7 @@ use super::requests::{changes_table, check_form, opnum_and_status, opnum_of, sta
 use super::world::{Fate, World};
 use fsrvp_idl::{FileTime, Opnum, Request, Response, ShadowCopyId, ShadowCopySetId, Status};
 use fsrvp_proto::directory::ExposedShare;
-use fsrvp_proto::job::{Artefact, Exposure, Job, JobId, VolumeId};
+use fsrvp_proto::job::{Artefact, Exposure, Job, JobId, JobOutcome, VolumeId};
 use fsrvp_proto::view::{AgentView, SetView};
 use fsrvp_proto::{
     Action, Agent, AgentConfig, Call, CallId, Caller, Edit, Event, Found, Now, OwnNames, PersistId,
@@ -71,6 +71,8 @@ pub(crate) struct Bench {
     jobs_given: BTreeSet<JobId>,
     /// Shares that a Seal has turned read-only, which they stay.
     closed: BTreeSet<String>,
+    /// Shares whose putting back has failed: they may be missing until the next start.
+    pub(crate) missing: BTreeSet<String>,
     recovered: BTreeMap<ShadowCopySetId, SetView>,
 }
 
@@ -110,6 +112,7 @@ impl Bench {
             ids_given: BTreeSet::new(),
             jobs_given: BTreeSet::new(),
             closed: BTreeSet::new(),
+            missing: BTreeSet::new(),
             recovered: BTreeMap::new(),
         };
         bench.boot_agent();
@@ -238,6 +241,12 @@ impl Bench {
     fn end_job(&mut self, id: JobId, fate: Fate) {
         let running = self.jobs.remove(&id).expect("the job runs");
         let outcome = self.world.perform(&running.job, fate);
+        if let (Job::Expose { set, shares }, JobOutcome::Exposed(Err(_))) = (&running.job, &outcome)
+            && self.set_status(*set) >= Some(SetStatus::Exposed)
+        {
+            self.missing
+                .extend(shares.iter().map(|share| share.name.clone()));
+        }
         if let Job::Seal { shares, .. } = &running.job {
             let read_only = |share: &&Exposure| {
                 self.world
@@ -385,6 +394,7 @@ impl Bench {
     fn boot_agent(&mut self) {
         self.jobs.clear();
         self.jobs_given.clear();
+        self.missing.clear();
         self.calls.clear();
         self.persists.clear();
         self.incarnation += 1;
@@ -761,6 +771,9 @@ impl Bench {
                         .shadow_copy_share_name
                         .as_deref()
                         .unwrap_or_default();
+                    if self.missing.contains(name) {
+                        continue;
+                    }
                     let share = self.world.exposed.get(name);
                     let share =
                         share.unwrap_or_else(|| panic!("{name:?} is missing\n{}", self.story()));
