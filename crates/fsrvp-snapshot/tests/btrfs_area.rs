@@ -11,7 +11,7 @@ mod common;
 use common::{
     Ground, backend, copy_ref, exposed, exposure, lab, run, source, subvolume, unmount_all,
 };
-use fsrvp_snapshot::{BackendError, Btrfs, Deadline, SnapshotBackend};
+use fsrvp_snapshot::{BackendError, Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use fsrvp_sys::mountinfo::MountTable;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -243,6 +243,33 @@ fn what_is_not_ours_in_the_area_is_left_alone() {
         b"a file"
     );
     backend.delete(&copy_ref(&ours)).unwrap();
+}
+
+#[test]
+fn another_fsrvpd_with_the_same_name_keeps_its_copies() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let ours = backend(&ground, &[&share]);
+    let copied = source(&ours, &share);
+    exposed(&ours, &copied);
+    let config = |run_dir: &str| BtrfsConfig {
+        server: ground.server(),
+        run_dir: ground.path(run_dir),
+        known: Vec::new(),
+    };
+    assert_eq!(Btrfs::new(config("another")).enumerate().unwrap(), []);
+    // The share has left the configuration: its copies are found all the same.
+    let next = Btrfs::new(config("run/mounts"));
+    assert_eq!(next.enumerate().unwrap(), [copy_ref(&copied)]);
+    // The run directory has moved: the configured share tells that they are ours.
+    let moved = BtrfsConfig {
+        known: vec![share],
+        ..config("another")
+    };
+    assert_eq!(Btrfs::new(moved).enumerate().unwrap(), [copy_ref(&copied)]);
 }
 
 #[test]

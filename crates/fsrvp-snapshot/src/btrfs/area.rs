@@ -5,16 +5,22 @@ use super::file_system::FileSystem;
 use crate::backend::BackendError;
 use fsrvp_sys::btrfs::{self, SubvolumeInfo};
 use fsrvp_sys::crash;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, statat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, XattrFlags, fchmod, fgetxattr, fsetxattr, fstat, mkdirat,
+    openat, statat,
+};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The name in the top level.
 const NAME: &str = ".fsrvpd";
 /// Users pass through to their copies and see no names.
 pub(super) const PASS_THROUGH: Mode = Mode::from_raw_mode(0o711);
+/// Holds the run directory of the area's server, as text.
+const OWNER_XATTR: &str = "trusted.fsrvpd.run_dir";
 /// Others who could put something here could have it taken for ours.
 const WRITABLE_BY_OTHERS: Mode = Mode::from_raw_mode(0o022);
 
@@ -44,17 +50,37 @@ impl Area {
         Ok(open_at(file_system.top.as_fd(), &path, folder)?.map(|fd| Self { fd, path }))
     }
 
-    /// The area, made if it is missing; not durable.
+    /// The area, made if it is missing and marked as belonging to `run_dir`; not durable.
     ///
     /// # Errors
     /// As [`Area::open`]; `NoSpace`.
-    pub(super) fn make(file_system: &FileSystem, folder: &str) -> Result<Self, BackendError> {
+    pub(super) fn make(
+        file_system: &FileSystem,
+        folder: &str,
+        run_dir: &Path,
+    ) -> Result<Self, BackendError> {
         let path = path(&file_system.point, folder);
         let parent = path.parent().unwrap_or(&path);
         let outer = make_directory(file_system.top.as_fd(), NAME, PASS_THROUGH, parent)?;
         crash::point("btrfs.area.after_mkdir");
         let fd = make_directory(outer.as_fd(), folder, PASS_THROUGH, &path)?;
+        if !belongs_to(fd.as_fd(), run_dir).map_err(failed("getxattr", &path))? {
+            let mark = run_dir.as_os_str().as_bytes();
+            fsetxattr(&fd, OWNER_XATTR, mark, XattrFlags::empty())
+                .map_err(failed("setxattr", &path))?;
+        }
         Ok(Self { fd, path })
+    }
+}
+
+/// Whether an area was last used by the process that mounts below `run_dir`. A second fsrvpd may
+/// run with the same server name, in a laboratory or a container: its copies are not ours.
+pub(super) fn belongs_to(area: BorrowedFd<'_>, run_dir: &Path) -> rustix::io::Result<bool> {
+    let mut mark = [0; 4096];
+    match fgetxattr(area, OWNER_XATTR, &mut mark[..]) {
+        Ok(length) => Ok(mark.get(..length) == Some(run_dir.as_os_str().as_bytes())),
+        Err(Errno::NODATA) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

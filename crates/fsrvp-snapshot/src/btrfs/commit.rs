@@ -52,7 +52,7 @@ impl Btrfs {
         })?;
         let place = Place::find(&first.path, &mount_table()?)?;
         let file_system = self.file_system(place.volume.file_system, Some(&place.mount))?;
-        let area = Area::make(&file_system, &self.folder)?;
+        let area = Area::make(&file_system, &self.folder, &self.config.run_dir)?;
         let root = open_source(&file_system, &place)?;
         let ours = if place.subvolume == FS_TREE_OBJECTID {
             super::area::inodes(root.as_fd()).map_err(failed("read", &area.path))?

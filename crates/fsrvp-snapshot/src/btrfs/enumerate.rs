@@ -19,8 +19,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use uuid::Uuid;
 
-/// All copies in this server's areas, each once whatever its forms. Changes nothing: a file system
-/// that we have not mounted is looked at through a read-only mount without a place.
+/// All copies in this server's areas, each once whatever its forms: of the known file systems, and
+/// of all others where the area bears our mark. Changes nothing: a file system that we have not
+/// mounted is looked at through a read-only mount without a place.
 pub(super) fn copies(
     backend: &Btrfs,
     mounts: &MountTable,
@@ -37,9 +38,10 @@ pub(super) fn copies(
             tracing::warn!(path = %mount.point.display(), "cannot look for copies here");
             continue;
         };
-        match look(backend, id, mount) {
+        let is_known = known.contains(&id);
+        match look(backend, id, mount, is_known) {
             Ok(copies) => found.extend(copies),
-            Err(error) if known.contains(&id) => return Err(error),
+            Err(error) if is_known => return Err(error),
             Err(error) => tracing::warn!(
                 path = %mount.point.display(),
                 error = &error as &dyn std::error::Error,
@@ -54,6 +56,7 @@ fn look(
     backend: &Btrfs,
     id: Uuid,
     mount: &Mount,
+    is_known: bool,
 ) -> Result<Vec<(ShadowCopyId, VolumeKey)>, BackendError> {
     let path = area::path(&backend.mount_point(id), &backend.folder);
     let mounted = lock(&backend.file_systems).get(&id).cloned();
@@ -67,10 +70,14 @@ fn look(
             area::open_at(top.as_fd(), &path, &backend.folder)?
         }
     };
-    match area {
-        Some(area) => copies_in(&area, &path),
-        None => Ok(Vec::new()),
+    let Some(area) = area else {
+        return Ok(Vec::new());
+    };
+    let ours = area::belongs_to(area.as_fd(), &backend.config.run_dir);
+    if is_known || ours.map_err(failed("getxattr", &path))? {
+        return copies_in(&area, &path);
     }
+    Ok(Vec::new())
 }
 
 fn copies_in(area: &OwnedFd, path: &Path) -> Result<Vec<(ShadowCopyId, VolumeKey)>, BackendError> {

@@ -66,9 +66,11 @@ pub struct BtrfsConfig {
     /// Name of the virtual file server: its copies lie in an area of their own.
     pub server: String,
     /// Where file systems are mounted for smbd, on a mount that smbd sees; made with mode 0711 if
-    /// missing. Users must be able to pass through its parents.
+    /// missing. Users must be able to pass through its parents. It also tells our areas from those
+    /// of another fsrvpd with the same server name.
     pub run_dir: PathBuf,
-    /// Directories of shares: `enumerate` fails if it cannot look into one of their file systems.
+    /// Directories of shares: all copies on their file systems are this server's, and `enumerate`
+    /// fails if it cannot look into one of them.
     pub known: Vec<PathBuf>,
 }
 

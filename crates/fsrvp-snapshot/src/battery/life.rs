@@ -1,0 +1,273 @@
+//! The life of a copy: made, exposed, written, sealed, found again, deleted.
+
+use super::{
+    Bed, BedShare, commit, copy_ref, copy_source, delete, enumerated, expose, exposures, sorted,
+};
+use crate::backend::Deadline;
+use std::path::Path;
+
+pub(super) fn probe_is_stable(bed: &mut dyn Bed) {
+    let probes = |bed: &dyn Bed| {
+        [bed.whole(), bed.inner(), bed.other()]
+            .map(|share| bed.backend().probe(&share.path).unwrap())
+    };
+    let before = probes(bed);
+    assert_eq!(before, probes(bed));
+    bed.restart();
+    assert_eq!(before, probes(bed));
+    let [whole, inner, other] = before;
+    assert_eq!(whole.inner, Path::new(""));
+    assert_eq!(whole.volume, inner.volume);
+    assert!(inner.inner.is_relative());
+    assert_ne!(inner.inner, Path::new(""));
+    assert_ne!(whole.volume, other.volume);
+}
+
+pub(super) fn a_copy_holds_the_moment_of_its_commit(bed: &mut dyn Bed) {
+    let share = bed.whole();
+    let file = share.path.join("file");
+    bed.write(&file, b"before").unwrap();
+    let source = copy_source(bed, &[share]);
+    bed.backend()
+        .prepare(std::slice::from_ref(&source), &Deadline::default())
+        .unwrap();
+    bed.write(&file, b"at the moment").unwrap();
+    bed.backend()
+        .commit(std::slice::from_ref(&source), true, &Deadline::default())
+        .unwrap();
+    bed.write(&file, b"after").unwrap();
+    let path = expose(bed, &source);
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"at the moment");
+    bed.backend().seal(&copy_ref(&source)).unwrap();
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"at the moment");
+    delete(bed, &source);
+    assert_eq!(bed.read(&path.join("file")), None);
+    assert_eq!(bed.read(&file).unwrap(), b"after");
+    assert_eq!(enumerated(bed), []);
+}
+
+pub(super) fn a_writable_copy_is_written_until_it_is_sealed(bed: &mut dyn Bed) {
+    let share = bed.inner();
+    bed.write(&share.path.join("file"), b"base").unwrap();
+    let source = copy_source(bed, std::slice::from_ref(&share));
+    commit(bed, std::slice::from_ref(&source), true);
+    let path = expose(bed, &source);
+    bed.write(&path.join("file"), b"recovered").unwrap();
+    bed.write(&path.join("new"), b"recovered too").unwrap();
+    assert_eq!(bed.read(&share.path.join("file")).unwrap(), b"base");
+    bed.backend().seal(&copy_ref(&source)).unwrap();
+    bed.backend()
+        .verify_sealed(&copy_ref(&source), &path)
+        .unwrap();
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"recovered");
+    assert_eq!(bed.read(&path.join("new")).unwrap(), b"recovered too");
+    bed.write(&path.join("file"), b"too late").unwrap_err();
+    bed.write(&path.join("newer"), b"too late").unwrap_err();
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"recovered");
+    delete(bed, &source);
+}
+
+pub(super) fn a_read_only_copy_is_never_written(bed: &mut dyn Bed) {
+    let share = bed.whole();
+    bed.write(&share.path.join("file"), b"base").unwrap();
+    let source = copy_source(bed, &[share]);
+    commit(bed, std::slice::from_ref(&source), false);
+    let path = expose(bed, &source);
+    bed.backend()
+        .verify_sealed(&copy_ref(&source), &path)
+        .unwrap();
+    bed.write(&path.join("file"), b"no").unwrap_err();
+    bed.backend().seal(&copy_ref(&source)).unwrap();
+    bed.backend()
+        .verify_sealed(&copy_ref(&source), &path)
+        .unwrap();
+    assert_eq!(enumerated(bed), sorted(&[&source]));
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"base");
+    delete(bed, &source);
+}
+
+pub(super) fn two_shares_of_a_volume_in_one_copy(bed: &mut dyn Bed) {
+    let shares = [bed.whole(), bed.inner()];
+    for share in &shares {
+        bed.write(&share.path.join("mine"), share.name.as_str().as_bytes())
+            .unwrap();
+    }
+    let source = copy_source(bed, &shares);
+    commit(bed, std::slice::from_ref(&source), true);
+    for exposure in exposures(&source, true) {
+        let path = bed.backend().expose(&exposure).unwrap();
+        let name = exposure.base.as_str();
+        assert_eq!(bed.read(&path.join("mine")).unwrap(), name.as_bytes());
+    }
+    for share in &shares {
+        assert_eq!(bed.labels(share).len(), 1);
+    }
+    delete(bed, &source);
+    for share in &shares {
+        assert_eq!(bed.labels(share), [""; 0]);
+    }
+}
+
+pub(super) fn two_volumes_in_one_commit(bed: &mut dyn Bed) {
+    let shares = [bed.whole(), bed.other()];
+    for share in &shares {
+        bed.write(&share.path.join("mine"), share.name.as_str().as_bytes())
+            .unwrap();
+    }
+    let sources = shares.map(|share| copy_source(bed, &[share]));
+    commit(bed, &sources, true);
+    let [first, second] = &sources;
+    assert_eq!(enumerated(bed), sorted(&[first, second]));
+    for source in &sources {
+        let path = expose(bed, source);
+        let name = source.shares.first().unwrap().share.as_str();
+        assert_eq!(bed.read(&path.join("mine")).unwrap(), name.as_bytes());
+    }
+    delete(bed, first);
+    assert_eq!(enumerated(bed), sorted(&[second]));
+    delete(bed, second);
+}
+
+fn repeat(bed: &mut dyn Bed, between: fn(&mut dyn Bed)) {
+    let share = bed.whole();
+    let file = share.path.join("file");
+    bed.write(&file, b"committed").unwrap();
+    let source = copy_source(bed, std::slice::from_ref(&share));
+    let sources = [source.clone()];
+    bed.backend()
+        .prepare(&sources, &Deadline::default())
+        .unwrap();
+    between(bed);
+    bed.backend()
+        .prepare(&sources, &Deadline::default())
+        .unwrap();
+    bed.backend()
+        .commit(&sources, true, &Deadline::default())
+        .unwrap();
+    between(bed);
+    bed.write(&file, b"later").unwrap();
+    bed.backend()
+        .commit(&sources, true, &Deadline::default())
+        .unwrap();
+    let path = expose(bed, &source);
+    between(bed);
+    assert_eq!(expose(bed, &source), path);
+    assert_eq!(bed.labels(&share).len(), 1);
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"committed");
+    for _ in 0..2 {
+        between(bed);
+        bed.backend().seal(&copy_ref(&source)).unwrap();
+        assert_eq!(enumerated(bed), sorted(&[&source]));
+        bed.backend()
+            .verify_sealed(&copy_ref(&source), &path)
+            .unwrap();
+    }
+    assert_eq!(expose(bed, &source), path);
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"committed");
+    for _ in 0..2 {
+        between(bed);
+        delete(bed, &source);
+        assert_eq!(enumerated(bed), []);
+        assert_eq!(bed.labels(&share), [""; 0]);
+    }
+}
+
+pub(super) fn everything_may_be_repeated(bed: &mut dyn Bed) {
+    repeat(bed, |_| {});
+}
+
+pub(super) fn everything_may_be_repeated_after_a_restart(bed: &mut dyn Bed) {
+    repeat(bed, |bed| bed.restart());
+}
+
+pub(super) fn commit_without_prepare(bed: &mut dyn Bed) {
+    let source = copy_source(bed, &[bed.other()]);
+    let sources = [source.clone()];
+    bed.backend()
+        .commit(&sources, true, &Deadline::default())
+        .unwrap();
+    assert_eq!(enumerated(bed), sorted(&[&source]));
+    delete(bed, &source);
+}
+
+pub(super) fn prepare_may_be_abandoned(bed: &mut dyn Bed) {
+    let source = copy_source(bed, &[bed.whole()]);
+    bed.backend()
+        .prepare(std::slice::from_ref(&source), &Deadline::default())
+        .unwrap();
+    assert_eq!(enumerated(bed), []);
+    delete(bed, &source);
+    bed.restart();
+    assert_eq!(enumerated(bed), []);
+}
+
+pub(super) fn every_form_is_enumerated(bed: &mut dyn Bed) {
+    let sources = [bed.whole(), bed.inner(), bed.other(), bed.whole()]
+        .map(|share| copy_source(bed, &[share]));
+    let [writable, sealed, read_only, prepared] = &sources;
+    commit(bed, std::slice::from_ref(writable), true);
+    commit(bed, std::slice::from_ref(sealed), true);
+    bed.backend().seal(&copy_ref(sealed)).unwrap();
+    commit(bed, std::slice::from_ref(read_only), false);
+    bed.backend()
+        .prepare(std::slice::from_ref(prepared), &Deadline::default())
+        .unwrap();
+    let all = sorted(&[writable, sealed, read_only]);
+    assert_eq!(enumerated(bed), all);
+    bed.restart();
+    assert_eq!(enumerated(bed), all);
+    for copy in all {
+        bed.backend().delete(&copy).unwrap();
+    }
+    assert_eq!(enumerated(bed), []);
+}
+
+pub(super) fn previous_versions_have_a_second_each(bed: &mut dyn Bed) {
+    let share = bed.inner();
+    let folder = bed.backend().previous_versions(&share.path, &share.name);
+    assert!(folder.is_some());
+    let sources = [0, 1, 2].map(|_| copy_source(bed, std::slice::from_ref(&share)));
+    for source in &sources {
+        commit(bed, std::slice::from_ref(source), true);
+        expose(bed, source);
+    }
+    // 133_500_000_000_000_000 is 2024-01-17 21:20:00 UTC.
+    let label = |second| format!("@GMT-2024.01.17-21.20.{second:02}");
+    assert_eq!(bed.labels(&share), [label(0), label(1), label(2)]);
+    let [first, second, third] = &sources;
+    delete(bed, second);
+    assert_eq!(bed.labels(&share), [label(0), label(2)]);
+    bed.restart();
+    // Exposed again, each keeps its label.
+    expose(bed, third);
+    assert_eq!(bed.labels(&share), [label(0), label(2)]);
+    commit(bed, std::slice::from_ref(second), true);
+    expose(bed, second);
+    assert_eq!(bed.labels(&share), [label(0), label(1), label(2)]);
+    for source in [first, second, third] {
+        delete(bed, source);
+    }
+    assert_eq!(bed.labels(&share), [""; 0]);
+}
+
+pub(super) fn odd_share_names_have_folders(bed: &mut dyn Bed) {
+    let path = bed.inner().path;
+    for name in [
+        "..",
+        "../../up",
+        "hidden$",
+        "a b'\"%=c",
+        "Übung",
+        &"x".repeat(80),
+    ] {
+        let share = BedShare::new(name, &path);
+        let source = copy_source(bed, std::slice::from_ref(&share));
+        commit(bed, std::slice::from_ref(&source), true);
+        expose(bed, &source);
+        assert_eq!(bed.labels(&share).len(), 1, "{name}");
+        let other_case = BedShare::new(&name.to_uppercase(), &path);
+        assert_eq!(bed.labels(&other_case).len(), 1, "{name}");
+        delete(bed, &source);
+        assert_eq!(bed.labels(&share), [""; 0], "{name}");
+    }
+}

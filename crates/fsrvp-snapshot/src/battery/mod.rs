@@ -1,0 +1,178 @@
+//! The contract of [`SnapshotBackend`] as named checks, the same for every backend.
+//!
+//! A check panics where the contract is broken. Each gets a [`Bed`] of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a check is a test that other packages call"
+)]
+
+mod failure;
+mod life;
+
+use crate::backend::{Deadline, SnapshotBackend};
+use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
+use fsrvp_proto::job::{CopyRef, CopySource, Exposure, SourceShare};
+use std::io;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// A share of a test bed.
+#[derive(Debug, Clone)]
+pub struct BedShare {
+    /// Its name.
+    pub name: ShareName,
+    /// Its directory.
+    pub path: PathBuf,
+}
+
+impl BedShare {
+    /// A share.
+    pub fn new(name: &str, path: impl Into<PathBuf>) -> Self {
+        Self {
+            name: ShareName::new(name),
+            path: path.into(),
+        }
+    }
+}
+
+/// A directory that a backend has to refuse, and the path that its refusal must name.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The path in the way.
+    pub offender: PathBuf,
+}
+
+/// A backend with volumes to try it on. A bed removes all that it made when it is dropped.
+pub trait Bed {
+    /// The backend, as the present process has it.
+    fn backend(&self) -> &dyn SnapshotBackend;
+    /// Ends the process and starts the next one.
+    fn restart(&mut self);
+    /// A share whose directory is the root of a volume.
+    fn whole(&self) -> BedShare;
+    /// A share below the root of the same volume.
+    fn inner(&self) -> BedShare;
+    /// A share of another volume.
+    fn other(&self) -> BedShare;
+    /// Directories with something in them that no snapshot would hold.
+    fn refused(&self) -> Vec<Refused>;
+    /// Writes a file below a share or below a path that `expose` gave.
+    ///
+    /// # Errors
+    /// As the file system.
+    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()>;
+    /// Reads a file.
+    fn read(&self, path: &Path) -> Option<Vec<u8>>;
+    /// The labels of a share's previous versions, sorted.
+    fn labels(&self, share: &BedShare) -> Vec<String>;
+}
+
+/// One check of the contract.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// What it is about.
+    pub name: &'static str,
+    /// Panics where the contract is broken.
+    pub run: fn(&mut dyn Bed),
+}
+
+macro_rules! checks {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        /// All checks.
+        pub const CHECKS: &[Check] = &[$(Check { name: stringify!($name), run: $module::$name }),*];
+    };
+}
+
+checks![
+    life::probe_is_stable,
+    failure::probe_refuses_what_a_snapshot_would_not_hold,
+    life::a_copy_holds_the_moment_of_its_commit,
+    life::a_writable_copy_is_written_until_it_is_sealed,
+    life::a_read_only_copy_is_never_written,
+    life::two_shares_of_a_volume_in_one_copy,
+    life::two_volumes_in_one_commit,
+    life::everything_may_be_repeated,
+    life::everything_may_be_repeated_after_a_restart,
+    life::commit_without_prepare,
+    life::prepare_may_be_abandoned,
+    failure::a_failing_member_leaves_nothing,
+    failure::no_time_leaves_nothing,
+    failure::a_cancelled_commit_leaves_nothing,
+    failure::a_copy_that_is_not_there,
+    failure::a_copy_of_another_volume_is_not_touched,
+    life::every_form_is_enumerated,
+    failure::an_attempt_finds_out_a_missing_seal,
+    life::previous_versions_have_a_second_each,
+    life::odd_share_names_have_folders,
+];
+
+const CREATED: FileTime = FileTime(133_500_000_000_000_000);
+
+fn copy_source(bed: &dyn Bed, shares: &[BedShare]) -> CopySource {
+    let probe = |share: &BedShare| bed.backend().probe(&share.path).unwrap();
+    let volume = probe(shares.first().unwrap()).volume;
+    let shares = shares.iter().map(|share| SourceShare {
+        share: share.name.clone(),
+        path: share.path.clone(),
+        inner: probe(share).inner,
+    });
+    CopySource {
+        copy: ShadowCopyId(Uuid::new_v4()),
+        backend: bed.backend().name(),
+        volume,
+        shares: shares.collect(),
+    }
+}
+
+fn copy_ref(source: &CopySource) -> CopyRef {
+    CopyRef {
+        copy: source.copy,
+        backend: source.backend.clone(),
+        volume: source.volume.clone(),
+    }
+}
+
+fn exposures(source: &CopySource, writable: bool) -> Vec<Exposure> {
+    let exposure = |share: &SourceShare| Exposure {
+        copy: copy_ref(source),
+        base: share.share.clone(),
+        name: format!("{}@{{{}}}", share.share, source.copy),
+        inner: share.inner.clone(),
+        writable,
+        created: CREATED,
+    };
+    source.shares.iter().map(exposure).collect()
+}
+
+fn commit(bed: &dyn Bed, sources: &[CopySource], writable: bool) {
+    let backend = bed.backend();
+    backend.prepare(sources, &Deadline::default()).unwrap();
+    backend
+        .commit(sources, writable, &Deadline::default())
+        .unwrap();
+}
+
+/// Exposes the first share of a copy.
+fn expose(bed: &dyn Bed, source: &CopySource) -> PathBuf {
+    let exposure = exposures(source, true).remove(0);
+    bed.backend().expose(&exposure).unwrap()
+}
+
+fn delete(bed: &dyn Bed, source: &CopySource) {
+    bed.backend().delete(&copy_ref(source)).unwrap();
+}
+
+fn enumerated(bed: &dyn Bed) -> Vec<CopyRef> {
+    let mut copies = bed.backend().enumerate().unwrap();
+    copies.sort();
+    copies
+}
+
+fn sorted(sources: &[&CopySource]) -> Vec<CopyRef> {
+    let mut copies: Vec<_> = sources.iter().map(|source| copy_ref(source)).collect();
+    copies.sort();
+    copies
+}
