@@ -106,7 +106,9 @@ impl Room {
         let lab = match &mut *lab {
             Some(lab) => lab,
             none => {
-                sweep()?;
+                if let Err(error) = sweep() {
+                    println!("an earlier laboratory could not be removed: {error}");
+                }
                 none.insert(Lab::up((self.options)(agent()?))?)
             }
         };

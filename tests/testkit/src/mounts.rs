@@ -1,6 +1,7 @@
 //! Mounts and loop devices below a directory, found by looking, not by remembering.
 
 use crate::{Error, Run};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -9,9 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Mount points at or below `dir`, the innermost and newest first.
-pub(crate) fn below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    const TABLE: &str = "/proc/self/mountinfo";
-    let table = fs::read_to_string(TABLE).map_err(Error::file(TABLE))?;
+fn below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    points(Path::new("/proc/self/mountinfo"), dir)
+}
+
+fn points(table: &Path, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let table = fs::read_to_string(table).map_err(Error::file(table))?;
     let mut points: Vec<PathBuf> = table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
@@ -24,8 +28,34 @@ pub(crate) fn below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(points)
 }
 
-/// Takes every mount at or below `dir` away.
+/// Takes every mount at or below `dir` away, in the mount namespaces of other processes as well: one
+/// that was made while the laboratory was up has copies of its mounts, which keep the devices busy.
 pub(crate) fn remove_below(dir: &Path) -> Result<(), Error> {
+    remove_here(dir)?;
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap_or_default();
+    let mut seen = BTreeSet::from([own]);
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let process = process.path();
+        let Ok(namespace) = fs::read_link(process.join("ns/mnt")) else {
+            continue;
+        };
+        if !seen.insert(namespace) {
+            continue;
+        }
+        // A process that has gone meanwhile has no table; its namespace went with it.
+        for point in points(&process.join("mountinfo"), dir).unwrap_or_default() {
+            let enter = format!("--mount={}", process.join("ns/mnt").display());
+            Run::new("nsenter")
+                .arg(enter)
+                .args(["umount", "--lazy"])
+                .arg(point)
+                .output()?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_here(dir: &Path) -> Result<(), Error> {
     let began = Instant::now();
     loop {
         let points = below(dir)?;

@@ -134,12 +134,26 @@ fn what_a_crashed_owner_left_is_found_by_looking() {
         .arg(&inner)
         .check()
         .unwrap();
+    // A namespace that somebody else made meanwhile holds copies of the mounts.
+    let mut elsewhere = Command::new("unshare")
+        .args(["--mount", "sleep", "600"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt"));
+    while namespace(&elsewhere.id().to_string())
+        .is_ok_and(|other| namespace("self").unwrap() == other)
+    {
+        std::thread::yield_now();
+    }
     for file in fs::read_dir(dir.join("samba/pid")).unwrap().flatten() {
         fs::remove_file(file.path()).unwrap();
     }
     down(&dir).unwrap();
     assert_no_trace(&dir);
     stray.wait().unwrap();
+    elsewhere.kill().unwrap();
+    elsewhere.wait().unwrap();
 }
 
 #[test]
