@@ -281,9 +281,9 @@ class Agent:
     def get_share_mapping(self, set_id, copy_id, name, level=1):
         stub = guid(copy_id) + guid(set_id) + text(name) + struct.pack("<I", level)
         reader = Reader(self.call(10, stub))
-        reader.u32()
         mapping = None
-        if reader.u32():
+        # [2.2.3.1] Only level 1 has an arm in the union.
+        if reader.u32() == 1 and reader.u32():
             mapping = {"set": reader.guid(), "copy": reader.guid()}
             unc, share = reader.u32(), reader.u32()
             mapping["timestamp"] = reader.u32() | reader.u32() << 32

@@ -111,7 +111,13 @@ def case_odd_characters_are_answered(lab):
     with Agent(lab, level=lab.LEVEL) as agent:
         for share in ("vm\n[global]", "vm;reboot", "$(reboot)", "../vm", "..", ".", "global",
                       "vm\ud800", "vm%S", "printers", "homes", "ｖｍ", "vm\u0000x", "vm:stream"):
-            code, supported, _ = agent.is_path_supported(lab.unc(share))
+            try:
+                code, supported, _ = agent.is_path_supported(lab.unc(share))
+            except Fault:
+                # No string of NDR: a NUL in the middle, half a surrogate pair.
+                if share in ("vm\0x", "vm\ud800"):
+                    continue
+                raise
             if code == ZERO or supported:
                 raise Wrong(f"{share!r} is supported")
 

@@ -115,7 +115,7 @@ fn stolen_pipe(lab: &Lab) -> CaseResult {
     }
     let took = began.elapsed();
     judge.succeeds(lab, &["get_supported_version"])?;
-    if took.as_millis() > 1000 {
+    if took.as_millis() > 500 {
         return fail(format!("it took {took:?} to take the pipe back"));
     }
     Ok(())
