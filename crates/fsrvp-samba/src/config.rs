@@ -100,10 +100,7 @@ impl SambaFacts {
             .arg("--section-name=global")
             .arg(smb_conf)
             .run(LIMIT)
-            .map_err(|source| ConfigError::Testparm {
-                path: smb_conf.to_owned(),
-                source,
-            })?;
+            .map_err(|source| testparm_error(smb_conf, source))?;
         let global = parse_sections(&output.stdout)
             .into_iter()
             .find(|section| section.name.eq_ignore_ascii_case("global"))
@@ -184,5 +181,16 @@ impl SambaFacts {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         // A pid file outlives a crash, and its number may then belong to somebody else.
         name.starts_with("smbd").then_some(pid)
+    }
+}
+
+fn testparm_error(smb_conf: &Path, source: CommandError) -> ConfigError {
+    let path = smb_conf.to_owned();
+    match &source {
+        // With clustering on, testparm wants to talk to CTDB before it prints anything.
+        CommandError::Failed { text, .. } if text.contains("ctdb socket") => {
+            ConfigError::Clustered(path)
+        }
+        _ => ConfigError::Testparm { path, source },
     }
 }
