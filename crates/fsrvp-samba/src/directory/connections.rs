@@ -15,6 +15,9 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(50);
 /// How long `smbcontrol` may take.
 const TOOL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Children of smbd that serve no client, by the names that they give themselves.
+const SERVANTS: [&str; 3] = ["smbd-notifyd", "cleanupd", "smbd-cleanupd"];
+
 /// O_ACCMODE of `/proc/<pid>/fdinfo`, and its value for read-only.
 const ACCESS_MODE: u32 = 0o3;
 
@@ -122,8 +125,46 @@ fn serving(parent: u32) -> Vec<u32> {
     all
 }
 
-/// All descendants of `parent`.
+/// All descendants of `parent` that may serve a client.
 fn children(parent: u32) -> Vec<u32> {
+    let mut found = descendants(parent, listed_children)
+        .or_else(|| {
+            let table = parents();
+            descendants(parent, |process| {
+                Some(table.get(&process).cloned().unwrap_or_default())
+            })
+        })
+        .unwrap_or_default();
+    found.retain(|process| {
+        let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+        !SERVANTS.contains(&name.trim())
+    });
+    found
+}
+
+fn descendants(parent: u32, children: impl Fn(u32) -> Option<Vec<u32>>) -> Option<Vec<u32>> {
+    let mut found = Vec::new();
+    let mut pending = children(parent)?;
+    while let Some(process) = pending.pop() {
+        found.push(process);
+        // A process that has ended in between has none.
+        pending.extend(children(process).unwrap_or_default());
+    }
+    Some(found)
+}
+
+/// The children that the kernel lists, if it was built to do so. smbd has one thread that forks.
+fn listed_children(process: u32) -> Option<Vec<u32>> {
+    let list = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    Some(
+        list.split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect(),
+    )
+}
+
+/// The children of every process.
+fn parents() -> HashMap<u32, Vec<u32>> {
     let mut below: HashMap<u32, Vec<u32>> = HashMap::new();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     for entry in processes {
@@ -137,14 +178,7 @@ fn children(parent: u32) -> Vec<u32> {
             below.entry(above).or_default().push(pid);
         }
     }
-    let mut found = Vec::new();
-    let mut pending = vec![parent];
-    while let Some(process) = pending.pop() {
-        let next = below.remove(&process).unwrap_or_default();
-        found.extend_from_slice(&next);
-        pending.extend(next);
-    }
-    found
+    below
 }
 
 fn parent_of(pid: u32) -> Option<u32> {

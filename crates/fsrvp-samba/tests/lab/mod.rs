@@ -56,17 +56,12 @@ pub(crate) struct Lab {
 impl Lab {
     /// Boots smbd with `shares` as the text after `[global]`, which `global` is added to.
     pub(crate) fn boot(global: &str, shares: &str) -> Self {
-        let mut lab = Self::prepare(global, shares);
-        lab.start_smbd();
-        lab
+        Self::prepare(global, shares).start()
     }
 
     /// All but the processes.
     pub(crate) fn prepare(global: &str, shares: &str) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("smb")
-            .tempdir_in("/tmp")
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("smb").tempdir().unwrap();
         let base = directory.path().display().to_string();
         for name in ["private", "lock", "state", "cache", "pid", "log", "data"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
@@ -106,14 +101,13 @@ impl Lab {
         )
         .replace("{base}", &base);
         std::fs::write(directory.path().join("smb.conf"), text).unwrap();
-        let lab = Self {
+        Self {
             directory,
             host,
             port,
             smbd: None,
             dcerpcd: None,
-        };
-        lab
+        }
     }
 
     fn add_user(&self) {
