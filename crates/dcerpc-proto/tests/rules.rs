@@ -331,6 +331,26 @@ mod fragments {
     }
 
     #[test]
+    fn without_a_first_one_are_told_apart_by_their_context_when_multiplexed() {
+        for (context_id, status) in [
+            (1, FaultStatus::PROTOCOL),
+            (111, FaultStatus::UNKNOWN_INTERFACE),
+        ] {
+            let mut server = Server::bound_with(config(), PfcFlags::CONC_MPX);
+            let body = Request {
+                alloc_hint: 0,
+                context_id,
+                opnum: 0,
+                object: None,
+                body: b"",
+            };
+            server.feed_packet(&Packet::new(MIDDLE, 3, Body::Request(body)));
+            assert_eq!(server.fault().2, status);
+            assert_eq!(server.closed.is_some(), status == FaultStatus::PROTOCOL);
+        }
+    }
+
+    #[test]
     fn of_two_calls_cannot_be_interleaved() {
         // CVE-2015-5370: without CONC_MPX the fault is for the call that was there first.
         for (flags, blamed, context) in [(PfcFlags::empty(), 50, 1), (PfcFlags::CONC_MPX, 51, 0)] {

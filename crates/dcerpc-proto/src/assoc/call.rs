@@ -155,7 +155,9 @@ impl ServerAssociation {
             Admitted::First(origin) => (origin, true),
             Admitted::Later(origin) => (origin, false),
             Admitted::UnknownContext(security) => {
-                self.verify(header, 0, security, &layout, &mut pdu)?;
+                if security.is_some() {
+                    self.verify(header, 0, security, &layout, &mut pdu)?;
+                }
                 let flags = PfcFlags::DID_NOT_EXECUTE;
                 self.fault(header.call_id, 0, FaultStatus::UNKNOWN_INTERFACE, flags);
                 return Ok(());
@@ -291,10 +293,11 @@ impl ServerAssociation {
             Some(_) => Err(Refusal::protocol(header, 0, why)),
             None if !self.is_multiplexed() => Err(Refusal::protocol(header, 0, why)),
             None => {
-                let context_id = self
-                    .contexts
-                    .find(context_id)
-                    .map_or(0, |context| context.id);
+                // Nothing of it is used, so nothing is verified either.
+                let Some(context) = self.contexts.find(context_id) else {
+                    return Ok(Admitted::UnknownContext(None));
+                };
+                let context_id = context.id;
                 Err(match cover {
                     Cover::Mismatch => Refusal::denied(header, context_id, why),
                     _ => Refusal::protocol(header, context_id, why),
