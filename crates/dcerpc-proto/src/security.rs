@@ -93,6 +93,9 @@ pub enum SecurityError {
     /// A signature does not match: tampered, replayed or reordered.
     #[error("signature does not match")]
     BadSignature,
+    /// The context cannot do what its level asks for: sealing was not negotiated.
+    #[error("level not negotiated by the security package")]
+    LevelNotNegotiated,
     /// The context was used before it was complete or after it failed.
     #[error("security context used out of turn")]
     OutOfTurn,
@@ -112,6 +115,12 @@ pub trait SecurityContext: Send + fmt::Debug {
 
     /// The identity of the peer (acceptor) once complete.
     fn identity(&self) -> Option<&Identity>;
+
+    /// Whether the complete context can encrypt. The association refuses a level of
+    /// [`AuthLevel::Privacy`] at the bind, as Windows does, if it cannot.
+    fn can_seal(&self) -> bool {
+        true
+    }
 
     /// Length of the token that [`SecurityContext::protect`] will return for a body of
     /// `body_len` bytes (stub and authentication padding).

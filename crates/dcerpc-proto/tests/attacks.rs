@@ -9,7 +9,7 @@
 mod common;
 
 use bytes::BytesMut;
-use common::toy::{self, TALKATIVE, TOY, Toy};
+use common::toy::{self, BLUNT, TALKATIVE, TOY, Toy};
 use common::{ECHO, OTHER, Server, alter, bind, config, config_at, element, encode, fragment};
 use dcerpc_proto::assoc::CloseReason;
 use dcerpc_proto::limits::{MAX_SECURITY_CONTEXTS, MAX_TOKEN_NTLM};
@@ -431,6 +431,27 @@ fn levels_and_types_of_a_bind() {
         let packet = alter(HEADER_SIGN, vec![element(1, ECHO)]);
         server.feed_packet(&packet.with_auth(trailer, b"hello"));
         assert_refused(&mut server, FaultStatus::ACCESS_DENIED);
+    }
+}
+
+#[test]
+fn privacy_needs_a_context_that_can_encrypt() {
+    for (level, is_granted) in [(AuthLevel::Integrity, true), (AuthLevel::Privacy, false)] {
+        let trailer = SecTrailer {
+            auth_type: BLUNT,
+            ..common::trailer(level, 7)
+        };
+        let mut server = Server::bound();
+        let packet = alter(PfcFlags::empty(), vec![element(1, ECHO)]);
+        server.feed_packet(&packet.clone().with_auth(trailer, b"hello"));
+        server.only();
+        server.feed_packet(&packet.with_auth(trailer, b"sesame"));
+        if is_granted {
+            server.only();
+            assert_eq!(server.closed, None);
+        } else {
+            assert_refused(&mut server, FaultStatus::SECURITY_PACKAGE);
+        }
     }
 }
 

@@ -205,10 +205,20 @@ mod binding {
         no_transfer.transfer_syntaxes.clear();
         let many = (0..65).map(|id| element(id, ECHO)).collect();
         for (contexts, reason) in [(vec![], 0), (vec![no_transfer], 0), (many, 2)] {
+            let is_empty = contexts.is_empty();
             let mut server = Server::new(config());
             server.feed_packet(&bind(PfcFlags::empty(), contexts));
             assert_eq!(server.nak(), reason);
             server.assert_closed();
+            if is_empty {
+                // Some clients leave out the reserved bytes after a count of zero.
+                let mut bytes = encode(&bind(PfcFlags::empty(), vec![])).to_vec();
+                bytes.truncate(25);
+                bytes[8] = 25;
+                let mut server = Server::new(config());
+                server.feed(&bytes);
+                assert_eq!(server.nak(), reason);
+            }
         }
     }
 
@@ -257,6 +267,24 @@ mod binding {
             assert!(ack.secondary_address.is_empty())
         });
         server.assert_alive();
+    }
+
+    #[test]
+    fn ndr64_cannot_be_asked_for_later() {
+        let both = |context_id| ContextElement {
+            transfer_syntaxes: vec![SyntaxId::NDR20, SyntaxId::NDR64],
+            ..element(context_id, ECHO)
+        };
+        // Who offers both from the start gets NDR 2.0, and may repeat the offer.
+        let mut server = Server::new(config());
+        server.feed_packet(&bind(PfcFlags::empty(), vec![both(1)]));
+        assert_eq!(results(&mut server), [(0, 0, SyntaxId::NDR20)]);
+        server.feed_packet(&alter(PfcFlags::empty(), vec![both(1)]));
+        assert_eq!(results(&mut server), [(0, 0, SyntaxId::NDR20)]);
+        // For whoever did not, it is another transfer syntax.
+        let mut server = Server::bound();
+        server.feed_packet(&alter(PfcFlags::empty(), vec![both(1)]));
+        assert_refused(&mut server, 2, 0, FaultStatus::PROTOCOL);
     }
 
     #[test]

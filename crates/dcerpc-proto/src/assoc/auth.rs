@@ -3,7 +3,9 @@
 use super::fragment::Protection;
 use crate::limits::{MAX_SECURITY_CONTEXTS, MAX_TOKEN_NTLM};
 use crate::pdu::SecTrailer;
-use crate::security::{AuthLevel, AuthType, Identity, SecurityContext, SecurityProvider};
+use crate::security::{
+    AuthLevel, AuthType, Identity, SecurityContext, SecurityError, SecurityProvider,
+};
 use std::sync::Arc;
 
 /// Position in the table; contexts are never removed.
@@ -139,18 +141,23 @@ impl SecurityContexts {
         self.set(index, EntryState::Exchanging(Some(context)));
     }
 
-    /// Takes the context back complete. `false` if it does not know its peer.
+    /// Takes the context back complete, if it knows its peer and can do what its level asks for.
     pub(super) fn complete(
         &mut self,
         index: ContextIndex,
         context: Box<dyn SecurityContext>,
-    ) -> bool {
-        let Some(identity) = context.identity().cloned().map(Arc::new) else {
-            self.fail(index);
-            return false;
-        };
+    ) -> Result<(), SecurityError> {
+        self.fail(index);
+        let is_sealed = self
+            .get(index)
+            .is_some_and(|entry| entry.level == AuthLevel::Privacy);
+        if is_sealed && !context.can_seal() {
+            return Err(SecurityError::LevelNotNegotiated);
+        }
+        let identity = context.identity().cloned().map(Arc::new);
+        let identity = identity.ok_or_else(|| SecurityError::Refused("no identity".to_owned()))?;
         self.set(index, EntryState::Ready { context, identity });
-        true
+        Ok(())
     }
 
     pub(super) fn fail(&mut self, index: ContextIndex) {

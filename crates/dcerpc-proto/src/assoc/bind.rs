@@ -255,12 +255,10 @@ impl ServerAssociation {
         let advanced = match (context, outcome) {
             (_, Err(error)) => Err(error),
             (None, Ok(_)) => Err(SecurityError::OutOfTurn),
-            (Some(context), Ok(Leg { token, done: true })) => {
-                match self.security.complete(index, context) {
-                    true => Ok((token, true)),
-                    false => Err(SecurityError::Refused("no identity".to_owned())),
-                }
-            }
+            (Some(context), Ok(Leg { token, done: true })) => self
+                .security
+                .complete(index, context)
+                .map(|()| (token, true)),
             (Some(context), Ok(Leg { token, done: false })) => {
                 self.security.put_back(index, context);
                 Ok((token, false))

@@ -21,7 +21,7 @@ pub(super) enum Conflict {
     NoTransferSyntax,
     /// More than one feature negotiation.
     FeaturesTwice,
-    /// A context id that stands for another interface.
+    /// A context id that stands for another interface or transfer syntax.
     Rebound,
 }
 
@@ -52,6 +52,8 @@ pub(super) struct PresentationContext {
     pub(super) interface: Offered,
     /// The interface as the client named it.
     pub(super) abstract_syntax: SyntaxId,
+    /// NDR64 was offered as well when it was accepted.
+    had_ndr64: bool,
 }
 
 /// An interface as the association serves it.
@@ -120,10 +122,14 @@ impl PresentationContexts {
             return Ok(ContextResult::NO_TRANSFER_SYNTAX);
         }
         let known = self.find(element.context_id);
-        if known.is_some_and(|known| known.interface != interface) {
+        // Windows takes NDR64 where it is offered, so offering it later asks for another syntax.
+        let offers = |syntax| element.transfer_syntaxes.contains(&syntax);
+        let has_ndr64 = offers(SyntaxId::NDR64);
+        if known
+            .is_some_and(|known| known.interface != interface || (has_ndr64 && !known.had_ndr64))
+        {
             return Err(Conflict::Rebound);
         }
-        let offers = |syntax| element.transfer_syntaxes.contains(&syntax);
         if !offers(SyntaxId::NDR20) {
             return Ok(ContextResult::NO_TRANSFER_SYNTAX);
         }
@@ -135,6 +141,7 @@ impl PresentationContexts {
                 id: element.context_id,
                 interface,
                 abstract_syntax: element.abstract_syntax,
+                had_ndr64: has_ndr64,
             });
         }
         Ok(ContextResult::accepted(SyntaxId::NDR20))

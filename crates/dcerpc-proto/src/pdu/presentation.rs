@@ -21,6 +21,10 @@ pub struct ContextElement {
 impl ContextElement {
     pub(super) fn decode_list(reader: &mut Reader<'_>) -> Result<Vec<Self>, DecodeError> {
         let count = reader.u8("n_context_elem")?;
+        if count == 0 {
+            // Nothing follows that would have to be aligned, and some clients send nothing.
+            return Ok(Vec::new());
+        }
         reader.bytes("p_context_elem.reserved", 3)?;
         (0..count).map(|_| Self::decode(reader)).collect()
     }

@@ -13,6 +13,9 @@ pub const TOY: AuthType = AuthType(0x54);
 /// The same package, except that the acceptor has a last word (like SPNEGO).
 pub const TALKATIVE: AuthType = AuthType(0x55);
 
+/// The same package as [`TOY`], but it cannot encrypt.
+pub const BLUNT: AuthType = AuthType(0x56);
+
 const SIGNATURE_LEN: usize = 16;
 
 /// Each acceptor chooses its own key, so that contexts cannot stand in for each other.
@@ -23,7 +26,7 @@ pub struct ToyProvider;
 
 impl SecurityProvider for ToyProvider {
     fn acceptor(&self, auth_type: AuthType) -> Option<Box<dyn SecurityContext>> {
-        [TOY, TALKATIVE, AuthType::WINNT]
+        [TOY, TALKATIVE, BLUNT, AuthType::WINNT]
             .contains(&auth_type)
             .then(|| {
                 let context: Box<dyn SecurityContext> =
@@ -173,6 +176,10 @@ impl SecurityContext for Toy {
 
     fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
+    }
+
+    fn can_seal(&self) -> bool {
+        self.auth_type != BLUNT
     }
 
     fn signature_len(&self, _level: AuthLevel, _body_len: usize) -> usize {

@@ -58,6 +58,7 @@ struct Established {
     session: Session,
     identity: Identity,
     has_mic: bool,
+    can_seal: bool,
 }
 
 impl NtlmAcceptor {
@@ -134,6 +135,7 @@ impl NtlmAcceptor {
                 package: "ntlm",
             },
             has_mic,
+            can_seal: flags.contains(NegotiateFlags::SEAL),
         })
     }
 
@@ -265,6 +267,10 @@ impl SecurityContext for NtlmAcceptor {
             State::Established(established) => Some(&established.identity),
             State::Start | State::Challenged { .. } | State::Failed => None,
         }
+    }
+
+    fn can_seal(&self) -> bool {
+        matches!(&self.state, State::Established(established) if established.can_seal)
     }
 
     fn signature_len(&self, _level: AuthLevel, _body_len: usize) -> usize {

@@ -219,6 +219,10 @@ impl SecurityContext for SpnegoAcceptor {
         }
     }
 
+    fn can_seal(&self) -> bool {
+        matches!(&self.state, State::Established(mechanism) if mechanism.can_seal())
+    }
+
     fn signature_len(&self, level: AuthLevel, body_len: usize) -> usize {
         match &self.state {
             State::Established(mechanism) => mechanism.signature_len(level, body_len),
