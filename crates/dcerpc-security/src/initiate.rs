@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dcerpc_proto::security::{AuthType, SecurityContext, SecurityError};
+use dcerpc_proto::security::{AuthLevel, AuthType, SecurityContext, SecurityError};
 
 use crate::environment::System;
 use crate::mechanism::Mechanism;
@@ -53,6 +53,8 @@ pub struct KerberosCredentials {
 pub struct InitiatorConfig {
     /// Package: SPNEGO offers those whose credentials are given, Kerberos first.
     pub auth_type: AuthType,
+    /// Level of the association: no more is asked for than it needs.
+    pub level: AuthLevel,
     /// Host name of the server, for the service principal `host/NAME`.
     pub target_host: String,
     /// Credentials for NTLM.
@@ -97,12 +99,14 @@ impl InitiatorConfig {
             Package::Ntlm => Some(Box::new(NtlmInitiator::new(
                 self.ntlm.clone()?,
                 format!("host/{}", self.target_host),
+                self.level,
                 Arc::new(System),
             ))),
             #[cfg(feature = "kerberos")]
             Package::Kerberos => Some(Box::new(crate::kerberos::KerberosInitiator::new(
                 self.kerberos.clone()?,
                 &self.target_host,
+                self.level,
             ))),
             #[cfg(not(feature = "kerberos"))]
             Package::Kerberos => None,

@@ -197,6 +197,7 @@ pub(crate) fn ntlm_initiator(user: &str, password: &str) -> NtlmInitiator {
     NtlmInitiator::new(
         NtlmCredentials::with_password(user.to_owned(), "WG".to_owned(), &password),
         "host/fs1".to_owned(),
+        AuthLevel::Privacy,
         Arc::new(Counting::default()),
     )
 }

@@ -197,11 +197,17 @@ mod inner {
         Provider::new(config).acceptor(auth_type).unwrap()
     }
 
-    fn initiate(principal: &str, password: &str, auth_type: AuthType) -> Box<dyn SecurityContext> {
+    fn initiate(
+        principal: &str,
+        password: &str,
+        auth_type: AuthType,
+        level: AuthLevel,
+    ) -> Box<dyn SecurityContext> {
         let password = Secret::new(password.to_owned());
         let ntlm = NtlmCredentials::with_password(principal.to_owned(), String::new(), &password);
         initiator(&InitiatorConfig {
             auth_type,
+            level,
             target_host: "server.test".to_owned(),
             ntlm: (auth_type == AuthType::GSS_NEGOTIATE).then_some(ntlm),
             kerberos: Some(KerberosCredentials {
@@ -238,8 +244,8 @@ mod inner {
 
     type Contexts = (Box<dyn SecurityContext>, Box<dyn SecurityContext>);
 
-    fn established(auth_type: AuthType) -> Contexts {
-        let mut client = initiate("backup", "geheim", auth_type);
+    fn established(auth_type: AuthType, level: AuthLevel) -> Contexts {
+        let mut client = initiate("backup", "geheim", auth_type, level);
         let mut server = acceptor(config("keytab"), auth_type);
         establish(client.as_mut(), server.as_mut()).unwrap();
         (client, server)
@@ -259,14 +265,14 @@ mod inner {
     fn messages_arrive() {
         for auth_type in [AuthType::GSS_KERBEROS, AuthType::GSS_NEGOTIATE] {
             for header_signing in [true, false] {
-                let (mut client, mut server) = established(auth_type);
-                let identity = server.identity().unwrap();
-                assert_eq!(
-                    (identity.account.as_str(), identity.package),
-                    ("backup", "kerberos")
-                );
-                assert_eq!(identity.sids, ["S-1-5-32-551"]);
                 for level in LEVELS {
+                    let (mut client, mut server) = established(auth_type, level);
+                    let identity = server.identity().unwrap();
+                    assert_eq!(
+                        (identity.account.as_str(), identity.package),
+                        ("backup", "kerberos")
+                    );
+                    assert_eq!(identity.sids, ["S-1-5-32-551"]);
                     for len in [0, 12, 16, 1000] {
                         let plain = [vec![5; 24], vec![7; len], vec![16; 8]].concat();
                         let body = 24..24 + len;
@@ -294,7 +300,7 @@ mod inner {
     #[ignore = "run by kerberos_in_a_realm_of_its_own"]
     fn replayed_messages_are_refused() {
         for level in LEVELS {
-            let (mut client, mut server) = established(AuthType::GSS_KERBEROS);
+            let (mut client, mut server) = established(AuthType::GSS_KERBEROS, level);
             let (mut pdu, body) = sample();
             let token = client.protect(level, true, &mut pdu, body.clone()).unwrap();
             let mut take = || server.unprotect(level, true, &mut pdu.clone(), body.clone(), &token);
@@ -307,7 +313,7 @@ mod inner {
     #[ignore = "run by kerberos_in_a_realm_of_its_own"]
     fn reordered_and_missing_messages_are_refused() {
         for level in LEVELS {
-            let (mut client, mut server) = established(AuthType::GSS_KERBEROS);
+            let (mut client, mut server) = established(AuthType::GSS_KERBEROS, level);
             let (plain, body) = sample();
             client
                 .protect(level, true, &mut plain.clone(), body.clone())
@@ -329,7 +335,7 @@ mod inner {
             let (plain, body) = sample();
             for at in 0..plain.len() {
                 for header_signing in [true, false] {
-                    let (mut client, mut server) = established(AuthType::GSS_KERBEROS);
+                    let (mut client, mut server) = established(AuthType::GSS_KERBEROS, level);
                     let mut pdu = plain.clone();
                     let token = client
                         .protect(level, header_signing, &mut pdu, body.clone())
@@ -352,11 +358,11 @@ mod inner {
     #[ignore = "run by kerberos_in_a_realm_of_its_own"]
     fn tampered_tokens_are_refused_and_never_panic() {
         for level in LEVELS {
-            let (mut client, _) = established(AuthType::GSS_KERBEROS);
+            let (mut client, _) = established(AuthType::GSS_KERBEROS, level);
             let (mut pdu, body) = sample();
             let token = client.protect(level, true, &mut pdu, body.clone()).unwrap();
             for len in [0, 1, 15, 16, token.len() - 1] {
-                let (_, mut server) = established(AuthType::GSS_KERBEROS);
+                let (_, mut server) = established(AuthType::GSS_KERBEROS, level);
                 let cut = &token[..len];
                 assert_eq!(
                     server.unprotect(level, true, &mut pdu.clone(), body.clone(), cut),
@@ -370,7 +376,12 @@ mod inner {
     #[test]
     #[ignore = "run by kerberos_in_a_realm_of_its_own"]
     fn a_captured_ap_req_cannot_be_used_again() {
-        let mut client = initiate("backup", "geheim", AuthType::GSS_KERBEROS);
+        let mut client = initiate(
+            "backup",
+            "geheim",
+            AuthType::GSS_KERBEROS,
+            AuthLevel::Privacy,
+        );
         let ap_req = client.step(&[]).unwrap().token;
         acceptor(config("keytab"), AuthType::GSS_KERBEROS)
             .step(&ap_req)
@@ -384,7 +395,12 @@ mod inner {
     #[test]
     #[ignore = "run by kerberos_in_a_realm_of_its_own"]
     fn a_ticket_for_somebody_else_is_refused() {
-        let mut client = initiate("backup", "geheim", AuthType::GSS_KERBEROS);
+        let mut client = initiate(
+            "backup",
+            "geheim",
+            AuthType::GSS_KERBEROS,
+            AuthLevel::Privacy,
+        );
         let ap_req = client.step(&[]).unwrap().token;
         let mut other = acceptor(config("other.keytab"), AuthType::GSS_KERBEROS);
         assert!(matches!(
@@ -399,7 +415,12 @@ mod inner {
                 ..config("keytab")
             };
             let mut server = acceptor(config, AuthType::GSS_KERBEROS);
-            let mut client = initiate("backup", "geheim", AuthType::GSS_KERBEROS);
+            let mut client = initiate(
+                "backup",
+                "geheim",
+                AuthType::GSS_KERBEROS,
+                AuthLevel::Privacy,
+            );
             assert_eq!(
                 establish(client.as_mut(), server.as_mut()).is_ok(),
                 accepted,
@@ -411,7 +432,12 @@ mod inner {
     #[test]
     #[ignore = "run by kerberos_in_a_realm_of_its_own"]
     fn a_principal_without_account_has_a_name_and_no_groups() {
-        let mut client = initiate("stranger", "geheim", AuthType::GSS_KERBEROS);
+        let mut client = initiate(
+            "stranger",
+            "geheim",
+            AuthType::GSS_KERBEROS,
+            AuthLevel::Privacy,
+        );
         let mut server = acceptor(config("keytab"), AuthType::GSS_KERBEROS);
         establish(client.as_mut(), server.as_mut()).unwrap();
         let identity = server.identity().unwrap();
@@ -439,7 +465,7 @@ mod inner {
             ),
         ];
         for (config, user, password) in configs {
-            let mut client = initiate(user, password, AuthType::GSS_NEGOTIATE);
+            let mut client = initiate(user, password, AuthType::GSS_NEGOTIATE, AuthLevel::Privacy);
             let mut server = acceptor(config, AuthType::GSS_NEGOTIATE);
             establish(client.as_mut(), server.as_mut()).unwrap();
             assert_eq!(server.identity().unwrap().package, "ntlm");

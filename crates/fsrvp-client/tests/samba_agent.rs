@@ -229,6 +229,7 @@ fn with_credentials(
 ) -> Options {
     let config = InitiatorConfig {
         auth_type,
+        level,
         target_host: "127.0.0.1".to_owned(),
         ntlm: Some(credentials),
         kerberos: None,

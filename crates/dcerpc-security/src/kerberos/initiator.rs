@@ -15,6 +15,7 @@ use crate::mechanism::Mechanism;
 pub(crate) struct KerberosInitiator {
     credentials: KerberosCredentials,
     target: String,
+    flags: ContextFlags,
     state: State,
 }
 
@@ -26,11 +27,21 @@ enum State {
 }
 
 impl KerberosInitiator {
-    /// A context for the service `host@target_host`.
-    pub(crate) fn new(credentials: KerberosCredentials, target_host: &str) -> Self {
+    /// A context for the service `host@target_host` that can do what `level` needs.
+    pub(crate) fn new(
+        credentials: KerberosCredentials,
+        target_host: &str,
+        level: AuthLevel,
+    ) -> Self {
+        let flags = if level == AuthLevel::Privacy {
+            ContextFlags::RPC_SEAL
+        } else {
+            ContextFlags::RPC_SIGN
+        };
         Self {
             credentials,
             target: format!("host@{target_host}"),
+            flags,
             state: State::Start,
         }
     }
@@ -46,7 +57,8 @@ impl KerberosInitiator {
             |error: fsrvp_sys::gssapi::GssError| SecurityError::Unavailable(error.to_string());
         let credential = Credential::initiator(self.credentials.principal.as_deref(), source)
             .map_err(unavailable)?;
-        let mut context = Context::initiator(credential, &self.target).map_err(unavailable)?;
+        let mut context =
+            Context::initiator(credential, &self.target, self.flags).map_err(unavailable)?;
         let (token, _) = context.step(&[]).map_err(unavailable)?;
         self.state = State::Requested(context);
         Ok(Leg { token, done: false })
@@ -55,7 +67,7 @@ impl KerberosInitiator {
     /// Checks the server's AP-REP and sends ours.
     fn finish(&mut self, mut context: Context, token: &[u8]) -> Result<Leg, SecurityError> {
         let (token, done) = context.step(token).map_err(|error| step_error(&error))?;
-        if !done || !context.flags().contains(ContextFlags::RPC) {
+        if !done || !context.flags().contains(self.flags) {
             return Err(SecurityError::Refused(format!(
                 "server offers a weak kerberos context (flags {:#x})",
                 context.flags().0

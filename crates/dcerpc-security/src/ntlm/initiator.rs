@@ -23,6 +23,7 @@ const LM_RESPONSE_LEN: usize = 24;
 pub struct NtlmInitiator {
     credentials: NtlmCredentials,
     target: String,
+    offered: NegotiateFlags,
     environment: Arc<dyn Environment>,
     state: State,
 }
@@ -35,31 +36,30 @@ enum State {
 }
 
 impl NtlmInitiator {
-    /// A context for the service `target` (`host/NAME`).
+    /// A context for the service `target` (`host/NAME`) that can do what `level` needs.
     #[must_use]
     pub fn new(
         credentials: NtlmCredentials,
         target: String,
+        level: AuthLevel,
         environment: Arc<dyn Environment>,
     ) -> Self {
-        Self {
-            credentials,
-            target,
-            environment,
-            state: State::Start,
-        }
-    }
-
-    fn offered() -> NegotiateFlags {
-        NegotiateFlags::OBLIGATORY
+        let mut offered = NegotiateFlags::OBLIGATORY
             | NegotiateFlags::REQUEST_TARGET
             | NegotiateFlags::SIGN
-            | NegotiateFlags::SEAL
             | NegotiateFlags::ALWAYS_SIGN
             | NegotiateFlags::NEGOTIATE_128
             | NegotiateFlags::NEGOTIATE_56
             | NegotiateFlags::KEY_EXCH
-            | NegotiateFlags::VERSION
+            | NegotiateFlags::VERSION;
+        offered.set(NegotiateFlags::SEAL, level == AuthLevel::Privacy);
+        Self {
+            credentials,
+            target,
+            offered,
+            environment,
+            state: State::Start,
+        }
     }
 
     /// Answers a CHALLENGE_MESSAGE.
@@ -79,7 +79,7 @@ impl NtlmInitiator {
                 challenge.flags.bits()
             )));
         }
-        let flags = challenge.flags & (Self::offered() | NegotiateFlags::TARGET_INFO);
+        let flags = challenge.flags & (self.offered | NegotiateFlags::TARGET_INFO);
         let response_key = ntowfv2(
             &self.credentials.nt_hash,
             &self.credentials.user,
@@ -166,7 +166,7 @@ impl SecurityContext for NtlmInitiator {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Start if token.is_empty() => {
                 let negotiate = Negotiate {
-                    flags: Self::offered(),
+                    flags: self.offered,
                 }
                 .encode();
                 self.state = State::Negotiated(negotiate.clone());

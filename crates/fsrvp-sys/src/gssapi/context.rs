@@ -15,16 +15,18 @@ use super::raw::{Buffer, Name, borrowed, empty, iov, is_krb5, krb5};
 pub struct ContextFlags(pub u32);
 
 impl ContextFlags {
-    /// What RPC needs: mutual authentication in DCE style (three legs), replayed and reordered
-    /// messages found, signing and sealing.
-    pub const RPC: Self = Self(
+    /// What RPC needs to sign: mutual authentication in DCE style (three legs), replayed and
+    /// reordered messages found, signing.
+    pub const RPC_SIGN: Self = Self(
         sys::GSS_C_DCE_STYLE
             | sys::GSS_C_MUTUAL_FLAG
             | sys::GSS_C_REPLAY_FLAG
             | sys::GSS_C_SEQUENCE_FLAG
-            | sys::GSS_C_INTEG_FLAG
-            | sys::GSS_C_CONF_FLAG,
+            | sys::GSS_C_INTEG_FLAG,
     );
+    /// The same and sealing. Only for contexts that seal: Samba's servers reckon with the length
+    /// of a sealing token as soon as a client asks for it.
+    pub const RPC_SEAL: Self = Self(Self::RPC_SIGN.0 | sys::GSS_C_CONF_FLAG);
     /// Mutual authentication.
     pub const MUTUAL: Self = Self(sys::GSS_C_MUTUAL_FLAG);
     /// Three legs.
@@ -59,7 +61,7 @@ pub struct Context {
 
 enum Role {
     Acceptor,
-    Initiator { target: Name },
+    Initiator { target: Name, flags: ContextFlags },
 }
 
 // SAFETY: MIT's contexts have no affinity to a thread, and all methods that change one take
@@ -73,13 +75,17 @@ impl Context {
         Self::new(credential, Role::Acceptor)
     }
 
-    /// A context for `service@host`.
+    /// A context for `service@host` that asks for `flags`.
     ///
     /// # Errors
     /// [`GssError`] if the name cannot be used.
-    pub fn initiator(credential: Credential, target: &str) -> Result<Self, GssError> {
+    pub fn initiator(
+        credential: Credential,
+        target: &str,
+        flags: ContextFlags,
+    ) -> Result<Self, GssError> {
         let target = Name::hostbased_service(target)?;
-        Ok(Self::new(credential, Role::Initiator { target }))
+        Ok(Self::new(credential, Role::Initiator { target, flags }))
     }
 
     fn new(credential: Credential, role: Role) -> Self {
@@ -128,7 +134,7 @@ impl Context {
                 };
                 ("gss_accept_sec_context", major)
             }
-            Role::Initiator { target } => {
+            Role::Initiator { target, flags } => {
                 // SAFETY: as above; the target name is live.
                 let major = unsafe {
                     sys::gss_init_sec_context(
@@ -137,7 +143,7 @@ impl Context {
                         &raw mut self.raw,
                         target.as_raw(),
                         krb5(),
-                        ContextFlags::RPC.0,
+                        flags.0,
                         0,
                         ptr::null_mut(),
                         &raw mut input,

@@ -6,7 +6,7 @@ use std::ptr;
 use libgssapi_sys as sys;
 
 use super::error::{GssError, GssErrorKind, check};
-use super::raw::{Name, borrowed, krb5_set};
+use super::raw::{Name, borrowed, empty, krb5_set, no_ci_flags};
 
 /// Where a server's keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +61,31 @@ impl Credential {
             Some(principal) => Name::user(principal)?,
             None => Name::null(),
         };
-        match source {
+        let mut credential = match source {
             InitiatorSource::System => Self::from_store(&name, sys::GSS_C_INITIATE, None),
             InitiatorSource::Cache(cache) => {
                 Self::from_store(&name, sys::GSS_C_INITIATE, Some((c"ccache", cache)))
             }
             InitiatorSource::Password(password) => Self::with_password(&name, password),
-        }
+        }?;
+        credential.ask_for_no_more_than_told()?;
+        Ok(credential)
+    }
+
+    /// Unless told otherwise the library asks for signing and sealing in every context, and
+    /// servers then reckon with sealed messages.
+    fn ask_for_no_more_than_told(&mut self) -> Result<(), GssError> {
+        let (mut minor, mut value) = (0, empty());
+        // SAFETY: the credential is live; the option takes no value.
+        let major = unsafe {
+            sys::gss_set_cred_option(
+                &raw mut minor,
+                &raw mut self.0,
+                no_ci_flags(),
+                &raw mut value,
+            )
+        };
+        check("gss_set_cred_option", major, minor).map(|_| ())
     }
 
     fn from_store(

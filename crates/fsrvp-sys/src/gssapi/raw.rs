@@ -14,6 +14,9 @@ const HOSTBASED_SERVICE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x0
 /// GSS_C_NT_USER_NAME, 1.2.840.113554.1.2.1.1
 const USER_NAME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x01, 0x01];
 
+/// GSS_KRB5_CRED_NO_CI_FLAGS_X, 1.2.752.43.13.29, which MIT's headers do not name.
+const NO_CI_FLAGS: &[u8] = &[0x2a, 0x85, 0x70, 0x2b, 0x0d, 0x1d];
+
 /// An object identifier that lives as long as the program; the library only reads it.
 struct StaticOid(sys::gss_OID_desc);
 
@@ -34,12 +37,18 @@ impl StaticOid {
 }
 
 static KRB5_OID: StaticOid = StaticOid::new(KRB5);
+static NO_CI_FLAGS_OID: StaticOid = StaticOid::new(NO_CI_FLAGS);
 static HOSTBASED_SERVICE_OID: StaticOid = StaticOid::new(HOSTBASED_SERVICE);
 static USER_NAME_OID: StaticOid = StaticOid::new(USER_NAME);
 
 /// The Kerberos mechanism.
 pub(super) fn krb5() -> sys::gss_OID {
     KRB5_OID.as_ptr()
+}
+
+/// The credential option that keeps the library from asking for signing and sealing on its own.
+pub(super) fn no_ci_flags() -> sys::gss_OID {
+    NO_CI_FLAGS_OID.as_ptr()
 }
 
 /// Whether `oid` is the Kerberos mechanism.
