@@ -26,6 +26,8 @@ pub(crate) struct LiveSet {
     pub(crate) may_have_copies: bool,
     /// An Expose has been tried, so shares may exist.
     pub(crate) may_have_shares: bool,
+    /// A Seal has been tried, so shares may be read-only, and stay so.
+    pub(crate) is_closed: bool,
     /// The job that works on the set; there is never a second.
     pub(crate) running: Option<SetJob>,
     /// Work that follows when the running job has ended.
@@ -433,9 +435,8 @@ impl Agent {
                 let artefacts = set.share_artefacts().map(|(_, artefact)| artefact);
                 live.must_undo(artefacts.collect());
             }
-            (Work::Prepare | Work::Expose, Err(_))
-            | (Work::Commit | Work::Expose | Work::Seal, Ok(()))
-            | (Work::Seal, Err(_)) => {}
+            (Work::Seal, Ok(()) | Err(_)) => live.is_closed = true,
+            (Work::Prepare | Work::Expose, Err(_)) | (Work::Commit | Work::Expose, Ok(())) => {}
         }
     }
 

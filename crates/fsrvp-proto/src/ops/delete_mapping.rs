@@ -208,12 +208,14 @@ impl Agent {
         let Some(set) = self.table.set(id) else {
             return;
         };
+        let live = self.live.entry(id).or_default();
+        // Rule 12: "share stays read-only".
+        let writable = set.is_writable() && !live.is_closed;
         let exposures: Vec<_> = set
             .copy(copy)
-            .and_then(|copy| Some(copy.mapping(share)?.exposure(copy, set.is_writable())))
+            .and_then(|copy| Some(copy.mapping(share)?.exposure(copy, writable)))
             .into_iter()
             .collect();
-        let live = self.live.entry(id).or_default();
         if live.running.is_none() && !exposures.is_empty() {
             let job = Job::Expose {
                 set: id,

@@ -128,6 +128,7 @@ impl Judge {
                 self.broken(broken);
                 self.call(from, call, linger, removal);
             }
+            Step::Proceed { also } => self.proceed(also),
             Step::Finish { job, fate, broken } => {
                 self.broken(broken);
                 self.finish(job, fate);
@@ -186,6 +187,8 @@ impl Judge {
         let from: IpAddr = if from == 0 { B } else { A };
         let copies = self.copies_named_by(&request);
         let before: BTreeSet<JobId> = self.bench.jobs.keys().copied().collect();
+        let exposed = self.bench.world.exposed.keys();
+        self.model.exposed = exposed.map(|name| name.to_lowercase()).collect();
         let id = self.bench.send(from, request.clone());
         self.requests.insert(id, request.clone());
         let destructive = matches!(
@@ -273,6 +276,22 @@ impl Judge {
         panic!("removals never end\n{}", self.bench.story());
     }
 
+    fn proceed(&mut self, also: bool) {
+        let before: BTreeSet<JobId> = self.bench.jobs.keys().copied().collect();
+        let call = CallSpec::Next(60 + u16::from(also));
+        self.call(1, call, false, Fate::Succeed);
+        let new: Vec<JobId> = self
+            .bench
+            .jobs
+            .keys()
+            .copied()
+            .filter(|job| !before.contains(job))
+            .collect();
+        for job in new {
+            self.finish_job(job, Fate::Succeed);
+        }
+    }
+
     fn finish(&mut self, job: u8, fate: Fate) {
         let jobs: Vec<JobId> = self.bench.jobs.keys().copied().collect();
         if let Some(job) = pick(&jobs, job) {
@@ -341,14 +360,14 @@ impl Judge {
                 (copied(text), named)
             }
             CallSpec::Mapping(set, copy, name, level) => {
-                let (text, named) = self.name(name);
                 let set = self.set(set);
+                let (text, named) = self.mapped_name(set, name);
                 let request = mapping(set, self.copy(copy, set, &named), text);
                 (with_level(request, level), named)
             }
             CallSpec::Delete(set, copy, name) => {
-                let (text, named) = self.name(name);
                 let set = self.set(set);
+                let (text, named) = self.mapped_name(set, name);
                 (delete(set, self.copy(copy, set, &named), text), named)
             }
         }
@@ -437,8 +456,31 @@ impl Judge {
         picked.unwrap_or(UNKNOWN_COPY)
     }
 
+    fn mapped_name(&self, set: ShadowCopySetId, name: Name) -> (String, Named) {
+        let Name::Mapped(number, form) = name else {
+            return self.name(name);
+        };
+        let shares: Vec<String> = self
+            .model
+            .sets
+            .get(&set)
+            .into_iter()
+            .flat_map(|set| &set.copies)
+            .flat_map(|copy| copy.shares.iter().map(|mapped| mapped.share.clone()))
+            .collect();
+        let place = pick(&shares, number)
+            .and_then(|share| {
+                SHARES
+                    .iter()
+                    .position(|(name, ..)| name.to_lowercase() == share)
+            })
+            .and_then(|place| u8::try_from(place).ok());
+        self.name(Name::Share(place.unwrap_or_default(), form))
+    }
+
     fn name(&self, name: Name) -> (String, Named) {
         match name {
+            Name::Mapped(share, form) => self.name(Name::Share(share, form)),
             Name::Share(number, form) => {
                 let share = SHARES[usize::from(number) % SHARES.len()].0;
                 let text = match form {

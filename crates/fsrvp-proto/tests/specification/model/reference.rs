@@ -6,7 +6,7 @@
 
 use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId, Status};
 use fsrvp_proto::{CallId, Profile, SetStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -135,6 +135,8 @@ pub(crate) struct Model {
     pub(crate) sets: BTreeMap<ShadowCopySetId, Set>,
     pub(crate) timer: Deadline,
     pub(crate) calls: BTreeMap<CallId, Pending>,
+    /// The exposed shares that there are, folded: all are ours.
+    pub(crate) exposed: BTreeSet<String>,
     /// Calls of this step whose reply is due.
     pub(crate) due: Vec<Due>,
     /// Commits of the store fail in this step.
@@ -168,6 +170,7 @@ impl Model {
             sets: BTreeMap::new(),
             timer: Deadline::None,
             calls: BTreeMap::new(),
+            exposed: BTreeSet::new(),
             due: Vec::new(),
             store_broken: false,
         }
@@ -959,17 +962,9 @@ impl Model {
         }
     }
 
-    /// Rule 10: recognised by our records.
+    /// Rule 10: recognised by our records, those of what is still to be removed included.
     fn is_exposed_share(&self, share: &str) -> bool {
-        self.sets
-            .values()
-            .filter(|set| set.status >= SetStatus::Exposed || set.expose == Work::Done(Ok(())))
-            .flat_map(|set| &set.copies)
-            .any(|copy| {
-                copy.shares
-                    .iter()
-                    .any(|mapped| exposed_name(mapped, copy) == share)
-            })
+        self.exposed.contains(share)
     }
 
     fn answer(&mut self, call: CallId, status: Status) {
@@ -1024,12 +1019,6 @@ impl Set {
         let copy = self.copies.iter().find(|entry| entry.id == copy)?;
         copy.shares.iter().find(|mapped| mapped.share == *share)
     }
-}
-
-/// Rule 10, folded: `share@{guid}`, and `share$@{guid}$`.
-fn exposed_name(mapped: &MappedShare, copy: &Copy) -> String {
-    let hidden = if mapped.share.ends_with('$') { "$" } else { "" };
-    format!("{}@{{{}}}{hidden}", mapped.share, copy.id)
 }
 
 fn exposed_length(share: &str) -> usize {

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 pub(crate) enum Name {
     /// One of the world's shares, in one of the forms that mean the same.
     Share(u8, u8),
+    /// A share that the set of the call has mapped, if any.
+    Mapped(u8, u8),
     /// The share exposed for a copy of some set.
     Exposed(u8),
     Absent,
@@ -60,6 +62,10 @@ pub(crate) enum Step {
         /// What becomes of removals.
         removal: Fate,
     },
+    /// The call that comes next in a good client's life, and its job ends well.
+    Proceed {
+        also: bool,
+    },
     /// One of the running jobs ends.
     Finish {
         job: u8,
@@ -94,6 +100,14 @@ fn name() -> impl Strategy<Value = Name> {
         1 => Just(Name::Foreign),
         1 => Just(Name::Empty),
         1 => Just(Name::Malformed),
+    ]
+}
+
+/// Names for calls that ask for a mapping.
+fn mapped() -> impl Strategy<Value = Name> {
+    prop_oneof![
+        5 => (any::<u8>(), 0..6u8).prop_map(|(share, form)| Name::Mapped(share, form)),
+        2 => name(),
     ]
 }
 
@@ -136,9 +150,9 @@ fn call() -> impl Strategy<Value = CallSpec> {
         2 => reference().prop_map(CallSpec::Abort),
         2 => name().prop_map(CallSpec::Supported),
         3 => name().prop_map(CallSpec::Copied),
-        4 => (reference(), reference(), name(), prop_oneof![9 => Just(1u8), 1 => any::<u8>()])
+        4 => (reference(), reference(), mapped(), prop_oneof![9 => Just(1u8), 1 => any::<u8>()])
             .prop_map(|(set, copy, name, level)| CallSpec::Mapping(set, copy, name, level)),
-        4 => (reference(), reference(), name())
+        6 => (reference(), reference(), mapped())
             .prop_map(|(set, copy, name)| CallSpec::Delete(set, copy, name)),
     ]
 }
@@ -188,6 +202,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
                 from, call, broken, linger, removal,
             }
         ),
+        16 => any::<bool>().prop_map(|also| Step::Proceed { also }),
         18 => (any::<u8>(), fate(), broken())
             .prop_map(|(job, fate, broken)| Step::Finish { job, fate, broken }),
         8 => (

@@ -351,3 +351,46 @@ fn delete_before_exposed() {
         bench.expect(A, delete(set, copy, unc("Data")), Status::FSRVP_E_BAD_STATE);
     }
 }
+
+/// Rules 14 and 17: whatever keeps a Delete from being recorded, the share is put back; and rule
+/// 12: one that a seal has closed is put back closed.
+#[test]
+fn a_share_is_put_back_as_it_was() {
+    for sealed in [
+        None,
+        Some(Fate::Succeed),
+        Some(Fate::Fail(FailureKind::Other)),
+    ] {
+        for lost in [false, true] {
+            let mut bench = spec();
+            let (set, copy) = exposed(&mut bench, WRITABLE);
+            bench.hold_jobs = true;
+            if let Some(fate) = sealed {
+                bench.store_broken = fate == Fate::Succeed;
+                bench.send(A, recovery(set));
+                let job = bench.job(JobKind::Seal);
+                bench.finish(job, fate);
+                assert_eq!(bench.set_status(set), Some(SetStatus::Exposed));
+            }
+            bench.store_broken = !lost;
+            let call = bench.send(A, delete(set, copy, unc("Data")));
+            remove(
+                &mut bench,
+                if lost { Fate::LostDone } else { Fate::Succeed },
+            );
+            assert!(bench.answer(call).is_some_and(|status| !status.is_ok()));
+            bench.store_broken = false;
+            bench.hold_jobs = false;
+            bench.pump();
+            let shares: Vec<bool> = bench.world.exposed.values().map(|s| s.writable).collect();
+            assert_eq!(
+                shares,
+                [sealed.is_none()],
+                "{sealed:?} {lost}\n{}",
+                bench.story()
+            );
+            bench.ok(delete(set, copy, unc("Data")));
+            bench.check_nothing_leaked();
+        }
+    }
+}
