@@ -53,18 +53,19 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Length of a label.
-pub const GMT_LABEL_LENGTH: usize = "@GMT-YYYY.MM.DD-HH.MM.SS".len();
-
-/// \[MS-SMB2\] 2.2.32.2, the label of a previous version of `created` plus `later` seconds, in UTC:
-/// `@GMT-YYYY.MM.DD-HH.MM.SS`. Years past 9999 are not representable and show as 9999.
-#[must_use]
-pub fn gmt_label(created: FileTime, later: u64) -> String {
-    const LAST: u64 = 253_402_300_799;
-    let seconds = created.unix_seconds().saturating_add(later).min(LAST);
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("@GMT-{year:04}.{month:02}.{day:02}-{hour:02}.{minute:02}.{second:02}")
+/// \[MS-SMB2\] 2.2.32.2, the labels that a previous version of `created` may have, best first, in
+/// UTC: `@GMT-YYYY.MM.DD-HH.MM.SS`, then the seconds after it, a day of them. Years past 9999 are
+/// not representable and have none.
+pub fn gmt_labels(created: FileTime) -> impl Iterator<Item = String> {
+    const DAY: u64 = 86_400;
+    const END: u64 = 253_402_300_800;
+    let first = created.unix_seconds();
+    let seconds = first..first.saturating_add(DAY).min(END);
+    seconds.map(|seconds| {
+        let (year, month, day) = civil(seconds / DAY);
+        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        format!("@GMT-{year:04}.{month:02}.{day:02}-{hour:02}.{minute:02}.{second:02}")
+    })
 }
 
 /// The proleptic Gregorian date of a number of days after 1970-01-01: counted in years that begin
@@ -112,11 +113,13 @@ mod tests {
             (4_107_542_400, "@GMT-2100.03.01-00.00.00"),
             (253_402_300_799, "@GMT-9999.12.31-23.59.59"),
         ] {
-            assert_eq!(gmt_label(at(unix), 0), label);
-            assert_eq!(label.len(), GMT_LABEL_LENGTH);
+            assert_eq!(gmt_labels(at(unix)).next().unwrap(), label);
         }
-        assert_eq!(gmt_label(at(951_782_399), 1), "@GMT-2000.02.29-00.00.00");
-        assert_eq!(gmt_label(FileTime(u64::MAX), 9), "@GMT-9999.12.31-23.59.59");
+        let second = gmt_labels(at(951_782_399)).nth(1).unwrap();
+        assert_eq!(second, "@GMT-2000.02.29-00.00.00");
+        assert_eq!(gmt_labels(at(0)).count(), 86_400);
+        assert_eq!(gmt_labels(at(253_402_300_799)).count(), 1);
+        assert_eq!(gmt_labels(FileTime(u64::MAX)).count(), 0);
     }
 
     #[test]

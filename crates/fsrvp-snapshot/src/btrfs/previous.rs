@@ -5,7 +5,7 @@ use super::area::{Area, PASS_THROUGH, make_directory, open_directory};
 use super::copy;
 use super::error::failed;
 use crate::backend::BackendError;
-use crate::names::{gmt_label, share_folder};
+use crate::names::{gmt_labels, share_folder};
 use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use fsrvp_sys::crash;
 use rustix::fs::{AtFlags, Dir, Mode, readlinkat, symlinkat, unlinkat};
@@ -62,7 +62,7 @@ impl Links {
         if links.iter().any(|link| link.folder == name) {
             return Ok(());
         }
-        for label in (0..).map(|later| gmt_label(created, later)) {
+        for label in gmt_labels(created) {
             match symlinkat(&target, &directory, &label) {
                 Ok(()) => {
                     crash::point("btrfs.expose.after_link");
@@ -76,6 +76,8 @@ impl Links {
                 Err(errno) => return Err(failed("symlink", &path.join(label))(errno)),
             }
         }
+        // Without a label the copy is no previous version, and all the rest works.
+        tracing::warn!(%copy, path = %path.display(), "no free second for a previous version");
         Ok(())
     }
 

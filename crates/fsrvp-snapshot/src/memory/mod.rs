@@ -343,8 +343,8 @@ impl SnapshotBackend for Memory {
             .iter()
             .any(|((of, _), shown)| *of == folder && *shown == target);
         if !shown {
-            let free = (0..)
-                .map(|later| (folder.clone(), names::gmt_label(exposure.created, later)))
+            let free = names::gmt_labels(exposure.created)
+                .map(|label| (folder.clone(), label))
                 .find(|key| !world.links.contains_key(key));
             world.links.extend(free.map(|key| (key, target)));
         }
