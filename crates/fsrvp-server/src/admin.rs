@@ -2,12 +2,14 @@
 
 use crate::agent_cell::AgentCell;
 use crate::config::AdminConfig;
+use crate::metrics;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use fsrvp_proto::AgentView;
+use fsrvp_samba::pipe::PipeCounters;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::fs::{Gid, Mode, Uid, chmod, chown};
 use serde::Serialize;
@@ -22,9 +24,18 @@ use tokio::net::UnixListener;
 /// What the admin socket shows.
 #[derive(Clone)]
 pub struct Admin {
-    servers: Arc<BTreeMap<String, Arc<AgentCell>>>,
+    servers: Arc<BTreeMap<String, Administered>>,
     prometheus: PrometheusHandle,
     started: std::time::Instant,
+}
+
+/// What the admin socket knows of one server.
+#[derive(Debug, Clone)]
+pub struct Administered {
+    /// Its agent.
+    pub agent: Arc<AgentCell>,
+    /// What has happened to its pipe.
+    pub pipe: Arc<PipeCounters>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -53,7 +64,7 @@ struct Sets {
 impl Admin {
     /// Shows these servers.
     #[must_use]
-    pub fn new(servers: BTreeMap<String, Arc<AgentCell>>, prometheus: PrometheusHandle) -> Self {
+    pub fn new(servers: BTreeMap<String, Administered>, prometheus: PrometheusHandle) -> Self {
         Self {
             servers: Arc::new(servers),
             prometheus,
@@ -66,7 +77,7 @@ impl Admin {
         Router::new()
             .route("/v1/health", get(health))
             .route("/v1/sets", get(sets))
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(figures))
             .with_state(self)
     }
 
@@ -100,12 +111,15 @@ async fn sets(State(admin): State<Admin>) -> Json<Sets> {
     let servers = admin
         .servers
         .iter()
-        .map(|(name, agent)| (name.clone(), agent.view()))
+        .map(|(name, server)| (name.clone(), server.agent.view()))
         .collect();
     Json(Sets { servers })
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+async fn figures(State(admin): State<Admin>) -> impl IntoResponse {
+    for (name, server) in &*admin.servers {
+        metrics::take_backs(name, server.pipe.take_backs());
+    }
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4")],
         admin.prometheus.render(),

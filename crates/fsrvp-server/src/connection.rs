@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::dispatch::{Dispatcher, Peer};
+use crate::log_gate::LogGate;
 use crate::metrics;
 use bytes::Bytes;
 use dcerpc_proto::FaultStatus;
@@ -34,6 +35,8 @@ pub struct Service {
     pub logons: Arc<Semaphore>,
     /// Longest time that the verification of one token may take.
     pub logon_limit: Duration,
+    /// Bounds the log lines about refused callers.
+    pub refusals: Arc<LogGate>,
 }
 
 type Reply<'a> = Pin<Box<dyn Future<Output = (u32, Result<Bytes, FaultStatus>)> + Send + 'a>>;

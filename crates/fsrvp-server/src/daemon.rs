@@ -1,12 +1,13 @@
 //! The daemon: configuration, logs, servers, admin socket, signals, shutdown.
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Administered};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat};
 use crate::metrics;
 use crate::server::{RunningServer, StartError};
 use sd_notify::NotifyState;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -118,11 +119,17 @@ async fn serve(config: &Config, boot_id: &str) -> Result<(), DaemonError> {
         path: config.admin.socket.clone(),
         source,
     })?;
-    let agents = servers
+    let administered = servers
         .iter()
-        .map(|s| (s.name().to_owned(), s.agent().clone()))
+        .map(|server| {
+            let administered = Administered {
+                agent: Arc::clone(server.agent()),
+                pipe: Arc::clone(server.pipe_counters()),
+            };
+            (server.name().to_owned(), administered)
+        })
         .collect();
-    let admin = tokio::spawn(Admin::new(agents, prometheus).serve(listener));
+    let admin = tokio::spawn(Admin::new(administered, prometheus).serve(listener));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     let name = tokio::select! {

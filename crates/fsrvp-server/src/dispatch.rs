@@ -1,12 +1,15 @@
 //! From a verified request PDU to the agent and back: decode, check, authorise, call, encode.
 
 use crate::agent_cell::AgentCell;
-use crate::authz::{Authorizer, PipeIdentity};
+use crate::authz::{Authorizer, PipeIdentity, Refusal};
+use crate::clock::Clock;
+use crate::log_gate::LogGate;
 use crate::metrics;
 use bytes::Bytes;
 use dcerpc_proto::FaultStatus;
 use dcerpc_proto::assoc::IncomingCall;
-use fsrvp_idl::{DecodeError, Request, Status};
+use dcerpc_proto::security::Identity;
+use fsrvp_idl::{DecodeError, Opnum, Request, Status};
 use fsrvp_proto::Caller;
 use std::sync::Arc;
 
@@ -26,18 +29,29 @@ pub struct Dispatcher {
     authorizer: Authorizer,
     server: String,
     calls: metrics::Calls,
+    refusals: Arc<LogGate>,
+    clock: Clock,
 }
 
 impl Dispatcher {
-    /// Serves `agent`, admitting whom `authorizer` admits. `server` is for logs and metrics.
+    /// Serves `agent`, admitting whom `authorizer` admits. `server` is for logs and metrics,
+    /// `refusals` bounds the log lines about those who are not admitted.
     #[must_use]
-    pub fn new(agent: Arc<AgentCell>, authorizer: Authorizer, server: String) -> Self {
+    pub fn new(
+        agent: Arc<AgentCell>,
+        authorizer: Authorizer,
+        server: String,
+        refusals: Arc<LogGate>,
+        clock: Clock,
+    ) -> Self {
         let calls = metrics::Calls::new(&server);
         Self {
             agent,
             authorizer,
             server,
             calls,
+            refusals,
+            clock,
         }
     }
 
@@ -75,17 +89,7 @@ impl Dispatcher {
         let context = call.security.as_ref().map(|security| &*security.identity);
         if let Err(refusal) = self.authorizer.check(peer.pipe.as_ref(), context) {
             metrics::refused(&self.server, &refusal);
-            tracing::warn!(
-                server = self.server,
-                method = ?method,
-                client = ?peer.caller.address,
-                pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
-                pipe_sids = ?peer.pipe.as_ref().map(|pipe| &pipe.sids),
-                rpc_account = context.map(|identity| identity.account.as_str()),
-                rpc_sids = ?context.map(|identity| &identity.sids),
-                reason = %refusal,
-                "a call was refused"
-            );
+            self.log_refusal(peer, method, context, &refusal);
             return Ok(request.failed(Status::E_ACCESSDENIED).encode());
         }
         let mut caller = peer.caller.clone();
@@ -96,5 +100,29 @@ impl Dispatcher {
         let response = self.agent.call(caller, request).await.unwrap_or(lost);
         self.calls.answered(method, response.status());
         Ok(response.encode())
+    }
+
+    fn log_refusal(
+        &self,
+        peer: &Peer,
+        method: Opnum,
+        context: Option<&Identity>,
+        refusal: &Refusal,
+    ) {
+        let Some(suppressed) = self.refusals.admit(self.clock.monotonic()) else {
+            return;
+        };
+        tracing::warn!(
+            server = self.server,
+            method = ?method,
+            client = ?peer.caller.address,
+            pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
+            pipe_sids = ?peer.pipe.as_ref().map(|pipe| &pipe.sids),
+            rpc_account = context.map(|identity| identity.account.as_str()),
+            rpc_sids = ?context.map(|identity| &identity.sids),
+            reason = %refusal,
+            suppressed,
+            "a call was refused"
+        );
     }
 }

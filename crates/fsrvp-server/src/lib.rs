@@ -12,6 +12,7 @@ pub mod environment;
 pub mod events;
 pub mod executor;
 pub mod listen;
+pub mod log_gate;
 pub mod metrics;
 pub mod own_names;
 pub mod recovery;

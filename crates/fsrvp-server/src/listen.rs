@@ -1,11 +1,13 @@
 //! Accepts clients, on Samba's pipe socket and on the laboratory's TCP.
 
 use crate::authz::PipeIdentity;
-use crate::connection::{Service, serve};
+use crate::connection::{PduStream, Service, serve};
 use crate::dispatch::Peer;
 use crate::metrics;
 use crate::streams::TcpPdus;
+use bytes::BytesMut;
 use dcerpc_proto::assoc::{ServerAssociation, ServerConfig};
+use dcerpc_proto::pdu::{BindNak, Body, Header, Packet, PfcFlags, RejectReason};
 use dcerpc_proto::security::SecurityProvider;
 use fsrvp_proto::Caller;
 use fsrvp_samba::npa::HandOver;
@@ -19,6 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
 /// Pause after an accept failed, so that a lack of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest time that a client whom we turn away may take for its bind.
+const TURN_AWAY_LIMIT: Duration = Duration::from_secs(5);
+/// Clients that are told at a time that there is no place; further ones are closed at once.
+pub(crate) const TURNED_AWAY: usize = 64;
 
 /// What a listener needs to serve its clients.
 #[derive(Clone)]
@@ -33,6 +39,8 @@ pub struct Door {
     pub provider: Arc<dyn SecurityProvider>,
     /// Connections that may be open at a time.
     pub places: Arc<Semaphore>,
+    /// Clients beyond those that are told so at a time.
+    pub turned_away: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Door {
@@ -52,16 +60,39 @@ impl Door {
         )
     }
 
-    /// A place for one more connection, or `None` with a line in the log.
+    /// A place for one more connection.
     fn place(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        if place.is_none() {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Answers the bind of a client for whom there is no place, and closes.
+    async fn turn_away<S: PduStream>(&self, mut stream: S) {
+        metrics::turned_away(&self.server);
+        if let Some(suppressed) = self.service.refusals.admit(self.service.clock.monotonic()) {
             tracing::warn!(
                 server = self.server,
+                suppressed,
                 "a client was turned away: max_connections are open"
             );
         }
-        place
+        let Ok(_told) = self.turned_away.try_acquire() else {
+            return;
+        };
+        let told = async {
+            let mut received = BytesMut::new();
+            while received.len() < Header::LEN {
+                received.extend_from_slice(&stream.read().await.ok()??);
+            }
+            let call_id = Header::decode(&received).ok()?.call_id;
+            let refusal = BindNak::new(RejectReason::LOCAL_LIMIT_EXCEEDED);
+            let flags = PfcFlags::FIRST_FRAG | PfcFlags::LAST_FRAG;
+            let mut answer = BytesMut::new();
+            Packet::new(flags, call_id, Body::BindNak(refusal))
+                .encode(&mut answer)
+                .ok()?;
+            stream.send(&[answer.freeze()]).await.ok()
+        };
+        let _ = tokio::time::timeout(TURN_AWAY_LIMIT, told).await;
     }
 }
 
@@ -78,12 +109,11 @@ pub async fn pipe(mut listener: PipeListener, door: Door) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        metrics::take_backs(&door.server, listener.counters().take_backs());
     }
 }
 
 async fn serve_pipe(connection: RawConnection, door: Door) {
-    let Some(_place) = door.place() else { return };
+    let place = door.place();
     let pipe = match connection.hand_over(HAND_OVER_LIMIT).await {
         Ok(pipe) => pipe,
         Err(error) => {
@@ -93,6 +123,9 @@ async fn serve_pipe(connection: RawConnection, door: Door) {
     };
     if pipe.peer.facts.probe_only() {
         return;
+    }
+    if place.is_none() {
+        return door.turn_away(pipe).await;
     }
     let peer = peer(&pipe.peer);
     let _counted = Counted::new(&door.server);
@@ -136,7 +169,9 @@ pub async fn tcp(listener: TcpListener, door: Door) {
 }
 
 async fn serve_tcp(stream: TcpStream, door: Door) {
-    let Some(_place) = door.place() else { return };
+    let Some(_place) = door.place() else {
+        return door.turn_away(TcpPdus::new(stream)).await;
+    };
     let _ = stream.set_nodelay(true);
     let caller = Caller {
         address: stream

@@ -72,6 +72,11 @@ pub(crate) fn refused(server: &str, refusal: &Refusal) {
         .increment(1);
 }
 
+/// A client was turned away because all connections are taken.
+pub(crate) fn turned_away(server: &str) {
+    counter!("fsrvpd_turned_away_total", "server" => server.to_owned()).increment(1);
+}
+
 /// A call was answered with a fault.
 pub(crate) fn faulted(fault: FaultStatus) {
     counter!("fsrvpd_faults_total", "status" => format!("{:#010x}", fault.0)).increment(1);

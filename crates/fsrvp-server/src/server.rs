@@ -9,6 +9,7 @@ use crate::dispatch::Dispatcher;
 use crate::environment::{Environment, EnvironmentError};
 use crate::executor::Executor;
 use crate::listen::{self, Door};
+use crate::log_gate::LogGate;
 use crate::own_names::ConfiguredNames;
 use crate::recovery::{self, RecoveryError};
 use crate::store::{RedbStore, StoreError};
@@ -19,7 +20,7 @@ use dcerpc_security::verifier::UsersFileError;
 use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
 use fsrvp_proto::profile::Profile;
 use fsrvp_proto::{Agent, AgentConfig};
-use fsrvp_samba::pipe::{PipeConfig, PipeError, PipeListener};
+use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
 use fsrvp_snapshot::Choice;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -80,6 +81,7 @@ pub enum StartError {
 pub struct RunningServer {
     name: String,
     agent: Arc<AgentCell>,
+    counters: Arc<PipeCounters>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -137,15 +139,19 @@ impl RunningServer {
         };
         let agent = AgentCell::start(agent, executor, Arc::new(store), clock, sink)
             .map_err(StartError::Thread)?;
+        let refusals = Arc::<LogGate>::default();
         let service = Arc::new(Service {
             dispatcher: Dispatcher::new(
                 Arc::clone(&agent),
                 Authorizer::new(&config.admin_sids, config.backup_privilege),
                 name.clone(),
+                Arc::clone(&refusals),
+                clock,
             ),
             clock,
             logons: Arc::new(Semaphore::new(LOGONS)),
             logon_limit: LOGON_LIMIT,
+            refusals,
         });
         let provider: Arc<dyn SecurityProvider> = Arc::new(crate::security::provider(
             config,
@@ -165,6 +171,7 @@ impl RunningServer {
             }),
             provider: Arc::clone(&provider),
             places: Arc::new(Semaphore::new(config.max_connections)),
+            turned_away: Arc::new(Semaphore::new(listen::TURNED_AWAY)),
         };
         let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
         if let Some(tcp) = &listeners.tcp {
@@ -185,9 +192,15 @@ impl RunningServer {
             }
         }
         let pipe = PipeListener::bind(PipeConfig::new(environment.pipe_directory.clone()))?;
+        let counters = pipe.counters();
         let door = door(r"\pipe\FssagentRpc".to_owned(), PIPE_MAX_FRAG);
         tasks.push(tokio::spawn(listen::pipe(pipe, door)));
-        Ok(Self { name, agent, tasks })
+        Ok(Self {
+            name,
+            agent,
+            counters,
+            tasks,
+        })
     }
 
     /// The server's name.
@@ -200,6 +213,12 @@ impl RunningServer {
     #[must_use]
     pub fn agent(&self) -> &Arc<AgentCell> {
         &self.agent
+    }
+
+    /// What has happened to its pipe.
+    #[must_use]
+    pub fn pipe_counters(&self) -> &Arc<PipeCounters> {
+        &self.counters
     }
 
     /// Takes no more clients, answers those who wait, and closes the store.
