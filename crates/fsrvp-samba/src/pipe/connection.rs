@@ -67,7 +67,9 @@ impl RawConnection {
     /// [`HandOverError`]; the connection is then closed.
     pub async fn hand_over(self, limit: Duration) -> Result<PipeConnection, HandOverError> {
         let uid = self.stream.peer_cred()?.uid();
-        if uid != 0 {
+        // Where the agent itself is no root, in the embedded laboratory, its own user could take it
+        // over anyway.
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
             return Err(HandOverError::NotRoot(uid));
         }
         tokio::time::timeout(limit, self.exchange())
