@@ -425,6 +425,33 @@ fn clients_see_the_share_turn_read_only_and_vanish() {
     });
 }
 
+#[test]
+fn clients_are_cut_without_a_message_socket_too() {
+    if !lab::can_run() {
+        return;
+    }
+    let lab = samba_lab();
+    let directory = SambaDirectory::open(config(&lab, false)).unwrap();
+    let copy = lab.data().join("copy");
+    let share = "docs@{Cafe}";
+    directory
+        .publish(&[publication("docs", share, &copy, true)])
+        .unwrap();
+    let mut writer = Writer::open(&lab, share, "old.txt");
+    // What has our socket's name cannot be removed, so smbcontrol has to do.
+    let socket = lab
+        .path()
+        .join("lock/msg.sock")
+        .join(std::process::id().to_string());
+    std::fs::create_dir(&socket).unwrap();
+    directory.make_read_only(&[share.to_owned()]).unwrap();
+    assert!(socket.is_dir());
+    let open = open_files_below(&copy, directory.serving_process().unwrap());
+    assert!(open.is_empty(), "{open:?}");
+    let answer = writer.ask("open old.txt", "open file");
+    assert!(answer.contains("NT_STATUS"), "{answer}");
+}
+
 fn open_files_below(directory: &Path, smbd: u32) -> Vec<PathBuf> {
     let children = std::fs::read_to_string(format!("/proc/{smbd}/task/{smbd}/children")).unwrap();
     children
@@ -434,6 +461,25 @@ fn open_files_below(directory: &Path, smbd: u32) -> Vec<PathBuf> {
         .filter_map(|entry| std::fs::read_link(entry.path()).ok())
         .filter(|path| path.starts_with(directory))
         .collect()
+}
+
+#[test]
+fn shares_of_users_are_refused_by_name() {
+    use std::os::unix::fs::PermissionsExt;
+    if !lab::can_run() {
+        return;
+    }
+    let lab = Lab::prepare("usershare path = {base}/usershares", "");
+    let folder = lab.path().join("usershares");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o1770)).unwrap();
+    let data = lab.data().display().to_string();
+    let arguments = ["usershare", "add", "Mine", &data, "", "S-1-1-0:R"];
+    lab.tool("net", &arguments);
+    let directory = SambaDirectory::open(config(&lab, false)).unwrap();
+    let failure = directory.lookup(&ShareName::new("MINE")).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unsupported, "{failure}");
+    assert!(failure.detail.contains("net usershare"), "{failure}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(super) struct Target {
 /// Cuts every connection to `targets` and returns when no smbd has a handle below their
 /// directories open. If smbd does not run there is nothing to do.
 pub(super) fn cut(
+    smb_conf: &Path,
     facts: &SambaFacts,
     targets: &[Target],
     handles: Handles,
@@ -50,7 +51,13 @@ pub(super) fn cut(
         return Ok(());
     };
     let deadline = Instant::now() + limit;
-    tell(facts, parent, targets, deadline)?;
+    match Mailbox::open(&facts.lock_directory) {
+        Ok(mailbox) => tell(&mailbox, parent, targets, deadline)?,
+        Err(error) => {
+            tracing::debug!(%error, "no message socket, using smbcontrol");
+            tell_by_tool(smb_conf, parent, targets)?;
+        }
+    }
     let mut pause = FIRST_LOOK;
     loop {
         let open = open_below(&serving(parent), targets, handles);
@@ -74,14 +81,7 @@ pub(super) fn cut(
 /// Sends the order to smbd's parent, which passes it on, and waits until parent and children have
 /// carried it out: a child that had the share's old definition in its memory has then read the
 /// new one. Messages to one process arrive in order, so each answers the ping after the order.
-fn tell(facts: &SambaFacts, parent: u32, targets: &[Target], deadline: Instant) -> io::Result<()> {
-    let mailbox = match Mailbox::open(&facts.lock_directory) {
-        Ok(mailbox) => mailbox,
-        Err(error) => {
-            tracing::debug!(%error, "no message socket, using smbcontrol");
-            return tell_by_tool(parent, targets);
-        }
-    };
+fn tell(mailbox: &Mailbox, parent: u32, targets: &[Target], deadline: Instant) -> io::Result<()> {
     for target in targets {
         mailbox.force_disconnect(parent, &target.name, deadline)?;
     }
@@ -98,20 +98,24 @@ fn tell(facts: &SambaFacts, parent: u32, targets: &[Target], deadline: Instant) 
     ))
 }
 
-fn tell_by_tool(parent: u32, targets: &[Target]) -> io::Result<()> {
-    for target in targets {
+/// The same with `smbcontrol`.
+fn tell_by_tool(smb_conf: &Path, parent: u32, targets: &[Target]) -> io::Result<()> {
+    let smbcontrol = |process: u32, message: &str| {
         Tool::new("smbcontrol")
-            .arg(parent.to_string())
-            .arg("close-share")
+            .arg("-s")
+            .arg(smb_conf)
+            .arg(process.to_string())
+            .arg(message)
+    };
+    for target in targets {
+        smbcontrol(parent, "close-share")
             .arg(&target.name)
             .run(TOOL_LIMIT)
             .map_err(io::Error::other)?;
     }
     for process in std::iter::once(parent).chain(children(parent)) {
         // A process that has ended in between cannot answer, and need not.
-        Tool::new("smbcontrol")
-            .arg(process.to_string())
-            .arg("ping")
+        smbcontrol(process, "ping")
             .outcome(TOOL_LIMIT)
             .map_err(io::Error::other)?;
     }

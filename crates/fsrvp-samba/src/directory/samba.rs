@@ -307,8 +307,14 @@ impl ShareDirectory for SambaDirectory {
         self.with_means(|means| means.redefine(&shares))?;
         let limit = self.config.disconnect_limit;
         let targets: Vec<Target> = shares.iter().map(target).collect();
-        cut(&view.facts, &targets, Handles::Writable, limit)
-            .map_err(|error| Failure::new(FailureKind::Other, error.to_string()))
+        cut(
+            &self.config.smb_conf,
+            &view.facts,
+            &targets,
+            Handles::Writable,
+            limit,
+        )
+        .map_err(|error| Failure::new(FailureKind::Other, error.to_string()))
     }
 
     fn withdraw(&self, name: &str) -> Result<(), Failure> {
@@ -328,7 +334,13 @@ impl ShareDirectory for SambaDirectory {
         self.with_means(|means| means.remove(name))?;
         // The share has gone whatever becomes of the connections: no client can come back.
         let limit = self.config.disconnect_limit;
-        if let Err(error) = cut(&view.facts, &[withdrawn], Handles::Any, limit) {
+        if let Err(error) = cut(
+            &self.config.smb_conf,
+            &view.facts,
+            &[withdrawn],
+            Handles::Any,
+            limit,
+        ) {
             tracing::warn!(share = name, %error, "clients of a withdrawn share may linger");
         }
         Ok(())
