@@ -37,7 +37,7 @@ pub(super) struct Executing {
     call_id: u32,
     context_id: u16,
     security: Option<ContextIndex>,
-    orphaned: bool,
+    pub(super) orphaned: bool,
 }
 
 /// A refusal of a fragment that also ends the association.

@@ -339,13 +339,16 @@ impl ServerAssociation {
     }
 
     /// Whether a PDU may be taken while the driver owes us something. A cancel or an orphaned may,
-    /// and so may what is wrong in any case.
+    /// and so may what is wrong in any case. A request after an orphaned one is right (the
+    /// connection is kept, as bind-time features say) and waits.
     fn may_process(&self, header: &Header) -> bool {
         match (&self.activity, header.packet_type) {
             (Activity::Idle, _) => true,
             (Activity::Stepping(..), _) => false,
             (Activity::Executing(_), PacketType::CO_CANCEL | PacketType::ORPHANED) => true,
-            (Activity::Executing(_), PacketType::REQUEST) => !self.is_multiplexed(),
+            (Activity::Executing(executing), PacketType::REQUEST) => {
+                !self.is_multiplexed() && !executing.orphaned
+            }
             (Activity::Executing(_), _) => false,
         }
     }
