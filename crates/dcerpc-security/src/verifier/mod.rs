@@ -22,7 +22,7 @@ pub use users_file::{UsersFile, UsersFileError};
 pub use winbind::Winbind;
 
 /// An NTLMv2 logon as it came over the wire; nothing in it is proven yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Logon<'a> {
     /// UserName of the AUTHENTICATE_MESSAGE.
     pub user: &'a str,
@@ -36,6 +36,17 @@ pub struct Logon<'a> {
     pub lm_response: &'a [u8],
     /// NtChallengeResponse: NTProofStr and the NTLMv2_CLIENT_CHALLENGE.
     pub nt_response: &'a [u8],
+}
+
+impl fmt::Debug for Logon<'_> {
+    /// Without the responses: passwords can be guessed from them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logon")
+            .field("user", &self.user)
+            .field("domain", &self.domain)
+            .field("workstation", &self.workstation)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A Kerberos client that GSSAPI has authenticated with our key.
