@@ -18,11 +18,16 @@ pub(crate) struct Demo {
     /// Build and run the optimised agent
     #[arg(long)]
     release: bool,
+    /// The laboratory that needs no root, even for root
+    #[arg(long)]
+    embedded: bool,
 }
 
 pub(crate) fn run(arguments: &Demo) -> Outcome {
-    if !is_root() {
-        println!("Not root: no loop devices, no Samba. This is the embedded laboratory.");
+    if !is_root() || arguments.embedded {
+        println!(
+            "The embedded laboratory: no Samba, no file systems. With root there is more to see."
+        );
         return crate::embedded::run(arguments.release);
     }
     println!("Getting ready: Debian packages, programs, a private laboratory.");

@@ -10,6 +10,7 @@
 
 mod agent;
 pub mod client;
+mod embedded;
 mod environment;
 mod error;
 mod http;
@@ -23,6 +24,7 @@ mod samba;
 mod volume;
 
 pub use agent::{AgentKind, MinAuthLevel, Profile};
+pub use embedded::Embedded;
 pub use environment::Environment;
 pub use error::Error;
 pub use http::{HttpAnswer, unix_http_get};

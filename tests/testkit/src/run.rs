@@ -1,6 +1,7 @@
 //! Runs one program to its end, with a time limit.
 
 use crate::Error;
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -178,7 +179,7 @@ impl Run {
         })
     }
 
-    /// The command as it may be shown: the arguments of `-U` and of `--password` hold secrets.
+    /// The command as it may be shown and given to a shell; only the password after `-U` is left out.
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = self.program.to_string_lossy().into_owned();
@@ -188,7 +189,7 @@ impl Run {
             line.push(' ');
             match text.split_once('%').filter(|_| secret) {
                 Some((user, _)) => line.push_str(&format!("{user}%...")),
-                None => line.push_str(&text),
+                None => line.push_str(&quoted(&text)),
             }
             secret = text == "-U";
         }
@@ -216,6 +217,15 @@ pub(crate) fn search_path() -> OsString {
     path
 }
 
+/// An argument as a shell wants it.
+fn quoted(argument: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return Cow::Borrowed(argument);
+    }
+    Cow::Owned(format!("'{}'", argument.replace('\'', r"'\''")))
+}
+
 fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -224,4 +234,15 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Str
         }
         String::from_utf8_lossy(&bytes).into_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Run;
+
+    #[test]
+    fn a_command_is_shown_as_a_shell_takes_it_and_without_its_password() {
+        let run = Run::new("smbclient").args(["-U", "backup%secret", "-c", "put a's b"]);
+        assert_eq!(run.line(), r"smbclient -U backup%... -c 'put a'\''s b'");
+    }
 }
