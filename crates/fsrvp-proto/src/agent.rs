@@ -144,6 +144,7 @@ impl Agent {
     /// A job has ended. Called once for each [`Action::Run`], cancelled or not.
     pub fn handle_job(&mut self, now: Now, job: JobId, outcome: JobOutcome) {
         self.settle(now);
+        self.jobs.end(job);
         self.storing.enqueue(Input::Job(job, outcome));
         self.settle(now);
     }

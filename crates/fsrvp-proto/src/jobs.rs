@@ -26,6 +26,8 @@ pub(crate) struct RunningJob {
     pub(crate) started: Duration,
     pub(crate) purpose: Purpose,
     pub(crate) cancelled: bool,
+    /// The outcome has come and waits for its turn.
+    has_ended: bool,
     volumes: BTreeSet<Volume>,
     copies: BTreeSet<ShadowCopyId>,
 }
@@ -81,6 +83,13 @@ impl Jobs {
         }
     }
 
+    /// The job's outcome has come.
+    pub(crate) fn end(&mut self, id: JobId) {
+        if let Some(job) = self.running.get_mut(&id) {
+            job.has_ended = true;
+        }
+    }
+
     pub(crate) fn take(&mut self, id: JobId) -> Option<RunningJob> {
         self.running.remove(&id)
     }
@@ -116,6 +125,7 @@ impl Agent {
                 started: now.at,
                 purpose,
                 cancelled: self.is_stopped,
+                has_ended: false,
                 volumes,
                 copies,
             },
@@ -130,6 +140,7 @@ impl Agent {
     pub(crate) fn cancel(&mut self, id: JobId) {
         if let Some(job) = self.jobs.running.get_mut(&id)
             && !job.cancelled
+            && !job.has_ended
         {
             job.cancelled = true;
             self.push(Action::Cancel { id });

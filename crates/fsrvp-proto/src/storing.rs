@@ -101,6 +101,7 @@ impl Agent {
         mut change: Change,
         then: impl FnOnce(&mut Self, Now, Result<(), Failure>) + Send + 'static,
     ) {
+        debug_assert!(!self.storing.is_busy(), "one change is stored at a time");
         for number in &self.storing.paid {
             change.debts.entry(*number).or_insert(None);
         }

@@ -399,6 +399,19 @@ impl Agent {
         }
         self.advance(now, set);
         self.resume_deferred(set);
+        self.forget_recovered(set);
+    }
+
+    /// A recovered set needs nothing in memory while no job works on it.
+    fn forget_recovered(&mut self, id: ShadowCopySetId) {
+        let recovered = self.table.set(id).map(|set| set.status) == Some(SetStatus::Recovered);
+        let idle = self
+            .live
+            .get(&id)
+            .is_some_and(|live| live.running.is_none());
+        if recovered && idle {
+            self.live.remove(&id);
+        }
     }
 
     /// What an outcome means, whether or not somebody waits for it.

@@ -1,4 +1,15 @@
-//! The agent under virtual time, rule by rule of its protocol notes.
+//! The agent under virtual time: what its insides promise beyond the protocol. The statements of
+//! the specification have a suite of their own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod calls;
+mod debts;
+mod deletion;
 mod methods;
+mod recovery;
+mod shutdown;
+mod storing;
 mod support;
+mod table;
+mod undo;

@@ -1,5 +1,6 @@
 //! Whole walks, and what each method answers.
 
+use crate::calls::*;
 use crate::support::*;
 use fsrvp_idl::{Response, ShadowCopyId, ShadowCopySetId, Status};
 use fsrvp_proto::SetStatus;

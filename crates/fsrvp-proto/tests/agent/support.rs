@@ -1,18 +1,19 @@
 //! A driver under virtual time: a store that is a map, jobs that succeed at once unless a test
-//! holds them or makes them fail, and short words for the calls.
+//! holds them or makes them fail.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
+use crate::calls::*;
 use fsrvp_idl::{
-    ClientShadowCopyId, ClientShadowCopySetId, FileTime, Request, Response, ShadowCopyId,
-    ShadowCopySetId, ShareMapping, ShareName, Status,
+    ClientShadowCopySetId, FileTime, Request, Response, ShadowCopyId, ShadowCopySetId,
+    ShareMapping, ShareName, Status,
 };
-use fsrvp_proto::job::{Artefact, BackendName, CopyRef, Failure, FailureKind, Located, VolumeId};
+use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located, VolumeId};
 use fsrvp_proto::{
-    Action, Agent, AgentConfig, AgentView, Call, CallId, Caller, Edit, Event, Job, JobId,
-    JobOutcome, Now, OwnNames, PersistId, Profile, SetStatus, Table,
+    Action, Agent, AgentConfig, AgentView, Call, CallId, Caller, Edit, Event, Found, Job, JobId,
+    JobOutcome, Now, OwnNames, PersistId, Profile, SetStatus, Table, recover,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -53,6 +54,8 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     pub(crate) replies: BTreeMap<u64, Response>,
     pub(crate) shares: BTreeMap<String, (&'static str, i32)>,
+    /// Shares lie in a directory whose name is no text.
+    pub(crate) odd_paths: bool,
     next_call: u64,
 }
 
@@ -131,6 +134,7 @@ impl World {
                 .into_iter()
                 .map(|(name, volume)| (name.to_owned(), (volume, 3)))
                 .collect(),
+            odd_paths: false,
             next_call: 0,
         }
     }
@@ -152,6 +156,13 @@ impl World {
         );
         self.agent.set_own_names(own_names());
         self.pump();
+    }
+
+    /// Starts as the daemon does, with what it finds outside.
+    pub(crate) fn recover_with(&mut self, found: Found, boot_id: &str) {
+        let recovered = recover(self.stored(), found, boot_id, self.now);
+        self.apply(recovered.edits);
+        self.start_from(recovered.table);
     }
 
     pub(crate) fn stored(&self) -> Table {
@@ -280,7 +291,11 @@ impl World {
         }
         Ok(Located {
             share: share.clone(),
-            path: format!("/srv/{share}").into(),
+            path: if self.odd_paths {
+                OsStr::from_bytes(b"/srv/\xFF\xFE").into()
+            } else {
+                format!("/srv/{share}").into()
+            },
             backend: BackendName("memory".to_owned()),
             volume: VolumeId((*volume).to_owned()),
             inner: "".into(),
@@ -488,115 +503,5 @@ impl World {
 
     pub(crate) fn ran(&self, wanted: &str) -> usize {
         self.jobs.iter().filter(|job| kind(job) == wanted).count()
-    }
-}
-
-pub(crate) fn status_of(response: &Response) -> Status {
-    match response {
-        Response::GetSupportedVersion { status, .. }
-        | Response::SetContext { status }
-        | Response::StartShadowCopySet { status, .. }
-        | Response::AddToShadowCopySet { status, .. }
-        | Response::CommitShadowCopySet { status }
-        | Response::ExposeShadowCopySet { status }
-        | Response::RecoveryCompleteShadowCopySet { status }
-        | Response::AbortShadowCopySet { status }
-        | Response::IsPathSupported { status, .. }
-        | Response::IsPathShadowCopied { status, .. }
-        | Response::GetShareMapping { status, .. }
-        | Response::DeleteShareMapping { status }
-        | Response::PrepareShadowCopySet { status } => *status,
-    }
-}
-
-pub(crate) fn unc(share: &str) -> String {
-    format!(r"\\files\{share}")
-}
-
-pub(crate) fn copy_ref(copy: ShadowCopyId, volume: &str) -> CopyRef {
-    CopyRef {
-        copy,
-        backend: BackendName("memory".to_owned()),
-        volume: VolumeId(volume.to_owned()),
-    }
-}
-
-pub(crate) fn start() -> Request {
-    Request::StartShadowCopySet {
-        client_shadow_copy_set_id: client_set_id(),
-    }
-}
-
-pub(crate) fn add(set: ShadowCopySetId, share: &str) -> Request {
-    Request::AddToShadowCopySet {
-        client_shadow_copy_id: ClientShadowCopyId::NULL,
-        shadow_copy_set_id: set,
-        share_name: if share.contains('\\') || share.is_empty() {
-            share.to_owned()
-        } else {
-            unc(share)
-        },
-    }
-}
-
-pub(crate) fn prepare(set: ShadowCopySetId, timeout_ms: u32) -> Request {
-    Request::PrepareShadowCopySet {
-        shadow_copy_set_id: set,
-        timeout_ms,
-    }
-}
-
-pub(crate) fn commit(set: ShadowCopySetId, timeout_ms: u32) -> Request {
-    Request::CommitShadowCopySet {
-        shadow_copy_set_id: set,
-        timeout_ms,
-    }
-}
-
-pub(crate) fn expose(set: ShadowCopySetId, timeout_ms: u32) -> Request {
-    Request::ExposeShadowCopySet {
-        shadow_copy_set_id: set,
-        timeout_ms,
-    }
-}
-
-pub(crate) fn recovery_complete(set: ShadowCopySetId) -> Request {
-    Request::RecoveryCompleteShadowCopySet {
-        shadow_copy_set_id: set,
-    }
-}
-
-pub(crate) fn abort(set: ShadowCopySetId) -> Request {
-    Request::AbortShadowCopySet {
-        shadow_copy_set_id: set,
-    }
-}
-
-pub(crate) fn get_mapping(set: ShadowCopySetId, copy: ShadowCopyId, share: &str) -> Request {
-    Request::GetShareMapping {
-        shadow_copy_id: copy,
-        shadow_copy_set_id: set,
-        share_name: unc(share),
-        level: 1,
-    }
-}
-
-pub(crate) fn delete(set: ShadowCopySetId, copy: ShadowCopyId, share: &str) -> Request {
-    Request::DeleteShareMapping {
-        shadow_copy_set_id: set,
-        shadow_copy_id: copy,
-        share_name: unc(share),
-    }
-}
-
-pub(crate) fn path_supported(name: &str) -> Request {
-    Request::IsPathSupported {
-        share_name: name.to_owned(),
-    }
-}
-
-pub(crate) fn path_shadow_copied(share: &str) -> Request {
-    Request::IsPathShadowCopied {
-        share_name: unc(share),
     }
 }

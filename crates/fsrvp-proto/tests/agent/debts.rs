@@ -1,0 +1,150 @@
+//! Debts are kept, retried with growing pauses, shown, and in nobody's way (rules 13 and 18).
+
+use crate::calls::*;
+use crate::support::*;
+use fsrvp_idl::Status;
+use fsrvp_proto::directory::ExposedShare;
+use fsrvp_proto::job::{Artefact, FailureKind, Job};
+use fsrvp_proto::{Event, Found, JobOutcome, SetStatus};
+
+#[test]
+fn a_snapshot_that_will_not_go_is_tried_again_until_it_does() {
+    let mut world = World::new();
+    let (set, copies) = world.walk(0, &["a"], SetStatus::Committed);
+    world.fate("remove", Fate::Fail(FailureKind::Busy));
+    assert_eq!(
+        world.ask(abort(set)),
+        Status::VSS_E_UNEXPECTED_PROVIDER_ERROR
+    );
+    assert_eq!((world.set_status(set), world.context_set()), (None, false));
+    let view = world.view().debts;
+    assert_eq!(view.len(), 1);
+    assert_eq!(view[0].artefact, Artefact::Copy(copy_ref(copies[0], "va")));
+    assert_eq!((view[0].attempts, view[0].set), (1, Some(set)));
+    assert_eq!(view[0].failure.as_deref(), Some("injected"));
+    // 1 s, 2 s, 4 s, 8 s: five attempts in fifteen seconds.
+    let mut attempts = Vec::new();
+    for _ in 0..15 {
+        world.pass(seconds(1));
+        attempts.push(world.ran("remove"));
+    }
+    assert_eq!(attempts, [2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5]);
+    // The next set does not mind.
+    let (next, _) = world.walk(0, &["a"], SetStatus::Committed);
+    assert_eq!(world.set_status(next), Some(SetStatus::Committed));
+    world.no_fate("remove");
+    world.pass(seconds(17));
+    assert_eq!(world.view().debts, []);
+    let artefact = Artefact::Copy(copy_ref(copies[0], "va"));
+    assert!(world.events.contains(&Event::DebtPaid { artefact }));
+}
+
+#[test]
+fn pauses_never_pass_ten_minutes() {
+    let mut world = World::new();
+    let (set, _) = world.walk(0, &["a"], SetStatus::Committed);
+    world.fate("remove", Fate::Fail(FailureKind::Other));
+    world.ask(abort(set));
+    world.pass(seconds(3 * 3600));
+    let before = world.ran("remove");
+    world.pass(seconds(6000));
+    assert_eq!(world.ran("remove"), before + 10);
+}
+
+#[test]
+fn debts_outlive_a_restart() {
+    let mut world = World::new();
+    let (set, copies) = world.walk(0, &["a"], SetStatus::Exposed);
+    world.fate("remove", Fate::Fail(FailureKind::Other));
+    world.ask(abort(set));
+    world.no_fate("remove");
+    let before = world.ran("remove");
+    world.restart_raw();
+    let tried: Vec<_> = world.removed().split_off(world.removed().len() - 2);
+    assert_eq!(
+        world.ran("remove"),
+        before + 2,
+        "the share first, then the copy"
+    );
+    assert_eq!(
+        tried,
+        [
+            Artefact::Share(format!("a@{{{}}}", copies[0])),
+            Artefact::Copy(copy_ref(copies[0], "va")),
+        ]
+    );
+    assert_eq!(world.view().debts, []);
+}
+
+/// A volume that hangs keeps its own debts only.
+#[test]
+fn a_removal_that_hangs_holds_up_no_other_volume() {
+    let mut world = World::new();
+    let (set, _) = world.walk(0, &["a", "b"], SetStatus::Committed);
+    world.fate("remove", Fate::Fail(FailureKind::Other));
+    world.ask(abort(set));
+    assert_eq!(world.view().debts.len(), 2);
+    world.hold("remove");
+    world.pass(seconds(1));
+    assert_eq!(world.held.len(), 2, "one job for each volume");
+    let hangs = |job: &Job| format!("{job:?}").contains(r#"VolumeId("va")"#);
+    assert_eq!(world.held.values().filter(|job| hangs(job)).count(), 1);
+    world.hold("remove");
+    world.pass(seconds(3600));
+    assert_eq!(world.held.len(), 2, "what hangs is not tried twice");
+    let free = *world.held.iter().find(|(_, job)| !hangs(job)).unwrap().0;
+    world.held.remove(&free);
+    let outcome = JobOutcome::Removed(Vec::new());
+    world.agent.handle_job(world.now, free, outcome);
+    world.pump();
+    assert_eq!(world.view().debts.len(), 1);
+}
+
+#[test]
+fn paid_debts_leave_the_store_in_company_or_in_numbers() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        let (set, copies) = world.walk(0, &["a", "b", "hid$"], SetStatus::Recovered);
+        for (copy, share) in copies.iter().zip(["a", "b", "hid$"]) {
+            assert_eq!(world.ask(delete(set, *copy, share)), Status::ZERO);
+        }
+        assert!(world.stored().debts().count() <= 3);
+    }
+    // Sets that time out all at once have no company: enough payments are stored by themselves.
+    let orphan = |number| ExposedShare {
+        name: format!("x@{{{number}}}"),
+        path: "/srv".into(),
+        read_only: true,
+    };
+    let found = Found {
+        copies: Vec::new(),
+        shares: (0..300).map(orphan).collect(),
+    };
+    world.recover_with(found, "boot");
+    world.pass(seconds(60));
+    assert_eq!(world.view().debts, []);
+    assert!(world.stored().debts().count() < 256);
+}
+
+/// Rule 18: "The volume refuses until the old job has ended."
+#[test]
+fn the_volume_of_an_old_job_refuses_and_others_do_not() {
+    let mut world = World::new();
+    let (set, _) = world.walk(0, &["a"], SetStatus::Added);
+    world.hold("commit");
+    let waiting = world.send(caller(CLIENT), commit(set, 60_000));
+    assert_eq!(world.ask(abort(set)), Status::ZERO);
+    assert_eq!(world.status(waiting), Some(Status::FSRVP_E_WAIT_FAILED));
+    assert_eq!(world.cancelled.len(), 1);
+    assert_eq!(world.ran("remove"), 0, "the job still works on the copy");
+    world.set_context(0);
+    let next = world.start().unwrap();
+    let busy = Status::VSS_E_UNEXPECTED_PROVIDER_ERROR;
+    assert_eq!(world.add(next, "a"), Err(busy));
+    assert_eq!(world.timer(), Some(180));
+    assert!(world.add(next, "b").is_ok());
+    world.fail("commit", FailureKind::Lost);
+    assert_eq!(world.ran("remove"), 1);
+    assert_eq!(world.view().debts, []);
+    assert!(world.add(next, "a").is_ok());
+}
