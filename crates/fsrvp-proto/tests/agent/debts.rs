@@ -83,13 +83,15 @@ fn a_removal_that_hangs_holds_up_no_other_volume() {
     let (set, _) = world.walk(0, &["a", "b"], SetStatus::Committed);
     world.fate("remove", Fate::Fail(FailureKind::Other));
     world.ask(abort(set));
-    assert_eq!(world.view().debts.len(), 2);
+    world.pass(seconds(1) / 2);
+    let (set, _) = world.walk(0, &["a"], SetStatus::Committed);
+    world.ask(abort(set));
+    assert_eq!(world.view().debts.len(), 3);
     world.hold("remove");
-    world.pass(seconds(1));
+    world.pass(seconds(3));
     assert_eq!(world.held.len(), 2, "one job for each volume");
     let hangs = |job: &Job| format!("{job:?}").contains(r#"VolumeId("va")"#);
     assert_eq!(world.held.values().filter(|job| hangs(job)).count(), 1);
-    world.hold("remove");
     world.pass(seconds(3600));
     assert_eq!(world.held.len(), 2, "what hangs is not tried twice");
     let free = *world.held.iter().find(|(_, job)| !hangs(job)).unwrap().0;
@@ -97,7 +99,11 @@ fn a_removal_that_hangs_holds_up_no_other_volume() {
     let outcome = JobOutcome::Removed(Vec::new());
     world.agent.handle_job(world.now, free, outcome);
     world.pump();
-    assert_eq!(world.view().debts.len(), 1);
+    assert_eq!(world.view().debts.len(), 2);
+    // When it wakes up the rest of its volume follows.
+    world.no_fate("remove");
+    world.done("remove");
+    assert_eq!(world.view().debts, []);
 }
 
 #[test]
