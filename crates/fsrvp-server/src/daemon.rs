@@ -4,7 +4,7 @@ use crate::admin::{self, Admin, Administered};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat};
 use crate::metrics;
-use crate::server::{RunningServer, StartError};
+use crate::server::{Run, RunningServer, StartError};
 use sd_notify::NotifyState;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Options {
     pub check_only: bool,
     /// Boot id to use instead of the kernel's.
     pub boot_id: Option<String>,
+    /// Begin with an empty table although copies exist.
+    pub begin_anew: bool,
 }
 
 /// Why the daemon does not run.
@@ -89,14 +91,18 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         .thread_name("fsrvpd")
         .build()
         .map_err(|error| setup("the runtime", &error))?;
-    let result = runtime.block_on(serve(&config, &boot_id));
+    let result = runtime.block_on(serve(&config, boot_id, options.begin_anew));
     // Threads that hang in a system call are left behind.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
 }
 
-async fn serve(config: &Config, boot_id: &str) -> Result<(), DaemonError> {
-    let clock = Clock::start();
+async fn serve(config: &Config, boot_id: String, begin_anew: bool) -> Result<(), DaemonError> {
+    let run = Run {
+        clock: Clock::start(),
+        boot_id,
+        begin_anew,
+    };
     let prometheus = metrics::install().map_err(|error| setup("the figures", &error))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| setup("signals", &error))?;
@@ -104,7 +110,7 @@ async fn serve(config: &Config, boot_id: &str) -> Result<(), DaemonError> {
         signal(SignalKind::interrupt()).map_err(|error| setup("signals", &error))?;
     let mut servers = Vec::new();
     for (index, server) in config.servers.iter().enumerate() {
-        let started = RunningServer::start(server, &config.listen, index, boot_id, clock).await;
+        let started = RunningServer::start(server, &config.listen, index, &run).await;
         servers.push(started.map_err(|source| {
             DaemonError::Server {
                 server: server

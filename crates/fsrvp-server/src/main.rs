@@ -15,6 +15,9 @@ struct Arguments {
     /// Check the configuration file and end.
     #[arg(long)]
     check_config: bool,
+    /// Begin with an empty table although snapshots of a lost table exist, and remove them.
+    #[arg(long)]
+    begin_anew: bool,
     /// Take this for the id of the running boot instead of the kernel's, for tests.
     #[arg(long, hide = true)]
     boot_id: Option<String>,
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         config: arguments.config,
         check_only: arguments.check_config,
         boot_id: arguments.boot_id,
+        begin_anew: arguments.begin_anew,
     };
     match daemon::run(&options) {
         Ok(()) => ExitCode::SUCCESS,

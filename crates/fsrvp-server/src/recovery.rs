@@ -2,12 +2,15 @@
 //! backends and the share directory, and the agent's decision is carried out.
 
 use crate::store::{StateStore, StoreError};
+use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::directory::Publication;
 use fsrvp_proto::durable::{Table, TableError};
-use fsrvp_proto::job::{Exposure, Failure};
+use fsrvp_proto::job::{Artefact, CopyRef, Exposure, Failure};
 use fsrvp_proto::recovery::{Found, RecoveryNote, recover};
+use fsrvp_proto::set::{SetStatus, ShadowCopySet};
 use fsrvp_proto::{Now, ShareDirectory};
-use fsrvp_snapshot::Backends;
+use fsrvp_snapshot::{BackendError, Backends};
+use std::collections::BTreeSet;
 
 /// Why the daemon must not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,23 +30,70 @@ pub enum RecoveryError {
         /// Why.
         failure: Failure,
     },
+    /// There was no store, but there are copies.
+    #[error(
+        "there is no table in the state directory, but {copies} snapshots and {shares} exposed \
+         shares of this server exist: restore the state directory from its backup, or start once \
+         with --begin-anew to remove them and begin with an empty table"
+    )]
+    StoreLost {
+        /// Snapshots that exist.
+        copies: usize,
+        /// Exposed shares that exist.
+        shares: usize,
+    },
     /// The share directory cannot be read.
     #[error("the exposed shares cannot be listed: {0}")]
     Directory(Failure),
 }
 
+/// What recovery leaves behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The table to build the agent with.
+    pub table: Table,
+    /// Living exposures whose file systems cannot be reached now; to be tried again.
+    pub unreachable: Vec<Exposure>,
+}
+
+/// What recovery looks at.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The snapshot backends.
+    pub backends: &'a Backends,
+    /// The shares.
+    pub directory: &'a dyn ShareDirectory,
+    /// Id of the running boot.
+    pub boot_id: &'a str,
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("boot_id", &self.boot_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Recovers the table: what it decides is durable and published on return; what has to be removed
 /// stands in the table as debts, which the agent pays.
+///
+/// `begun_anew` says that there was no store and an empty one was made: copies that exist then
+/// mean that the store was lost, and are an error.
 ///
 /// # Errors
 /// The store, a backend or the directory cannot be read: nothing has been changed then.
 pub fn run(
     store: &dyn StateStore,
-    backends: &Backends,
-    directory: &dyn ShareDirectory,
-    boot_id: &str,
+    begun_anew: bool,
+    surroundings: Surroundings<'_>,
     now: Now,
-) -> Result<Table, RecoveryError> {
+) -> Result<Outcome, RecoveryError> {
+    let Surroundings {
+        backends,
+        directory,
+        boot_id,
+    } = surroundings;
     let table = Table::load(store.load()?)?;
     let mut found = Found::default();
     for backend in backends.iter() {
@@ -56,6 +106,14 @@ pub fn run(
         found.copies.extend(copies);
     }
     found.shares = directory.exposed().map_err(RecoveryError::Directory)?;
+    if begun_anew && !(found.copies.is_empty() && found.shares.is_empty()) {
+        return Err(RecoveryError::StoreLost {
+            copies: found.copies.len(),
+            shares: found.shares.len(),
+        });
+    }
+    let unseen = unseen(&table, &found, backends);
+    found.copies.extend(unseen);
     let recovered = recover(table, found, boot_id, now);
     for note in &recovered.report {
         report(note);
@@ -63,6 +121,7 @@ pub fn run(
     if !recovered.edits.is_empty() {
         store.commit(&recovered.edits)?;
     }
+    let unreachable = reach(&recovered.table, backends);
     for exposure in &recovered.publish {
         if let Err(failure) = publish(backends, directory, exposure) {
             tracing::error!(
@@ -72,7 +131,88 @@ pub fn run(
             );
         }
     }
-    Ok(recovered.table)
+    Ok(Outcome {
+        table: recovered.table,
+        unreachable,
+    })
+}
+
+/// Recorded copies that no backend lists and that nevertheless are not known to be gone: their
+/// file system may not be mounted yet. They must not be taken for lost. Copies that are to be
+/// deleted count too, for the agent's own attempt to delete them tells what is left of them.
+fn unseen(table: &Table, found: &Found, backends: &Backends) -> Vec<CopyRef> {
+    let seen: BTreeSet<ShadowCopyId> = found.copies.iter().map(|copy| copy.copy).collect();
+    let may_exist = |exposure: &Exposure| {
+        let Some(backend) = backends.get(&exposure.copy.backend) else {
+            return true;
+        };
+        match backend.expose(exposure) {
+            Ok(_) => true,
+            Err(BackendError::NotFound(_)) => false,
+            Err(error) => {
+                tracing::error!(
+                    copy = %exposure.copy.copy,
+                    volume = %exposure.copy.volume,
+                    error = %Failure::from(error),
+                    "recovery: a shadow copy cannot be reached now and is kept in the table"
+                );
+                true
+            }
+        }
+    };
+    let recorded = living(table)
+        .filter(|exposure| !seen.contains(&exposure.copy.copy))
+        .filter(may_exist)
+        .map(|exposure| exposure.copy);
+    let owed = table.debts().filter_map(|(_, debt)| match &debt.artefact {
+        Artefact::Copy(copy) if !seen.contains(&copy.copy) => Some(copy.clone()),
+        _ => None,
+    });
+    recorded
+        .chain(owed)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+/// What sets with snapshots expose, or will expose.
+fn living(table: &Table) -> impl Iterator<Item = Exposure> {
+    table
+        .sets()
+        .filter(|set| match set.status {
+            SetStatus::Committed | SetStatus::Exposed | SetStatus::Recovered => true,
+            SetStatus::Started | SetStatus::Added | SetStatus::CreationInProgress => false,
+        })
+        .flat_map(ShadowCopySet::exposures)
+}
+
+/// Makes every exposed copy reachable for smbd again: mounts do not survive a reboot. Gives those
+/// that cannot be reached now.
+fn reach(table: &Table, backends: &Backends) -> Vec<Exposure> {
+    table
+        .sets()
+        .filter(|set| matches!(set.status, SetStatus::Exposed | SetStatus::Recovered))
+        .flat_map(ShadowCopySet::exposures)
+        .filter(|exposure| !try_to_reach(backends, exposure))
+        .collect()
+}
+
+/// Whether there is nothing more to try for this exposure: it can be reached, or has gone.
+pub fn try_to_reach(backends: &Backends, exposure: &Exposure) -> bool {
+    let Some(backend) = backends.get(&exposure.copy.backend) else {
+        return false;
+    };
+    match backend.expose(exposure) {
+        Ok(_) | Err(BackendError::NotFound(_)) => true,
+        Err(error) => {
+            tracing::error!(
+                share = exposure.name,
+                error = %Failure::from(error),
+                "an exposed shadow copy cannot be reached; will be tried again"
+            );
+            false
+        }
+    }
 }
 
 fn publish(

@@ -11,17 +11,18 @@ use crate::executor::Executor;
 use crate::listen::{self, Door};
 use crate::log_gate::LogGate;
 use crate::own_names::ConfiguredNames;
-use crate::recovery::{self, RecoveryError};
+use crate::recovery::{self, RecoveryError, Surroundings};
 use crate::store::{RedbStore, StoreError};
 use dcerpc_proto::SyntaxId;
 use dcerpc_proto::assoc::{AssociationGroups, Interface, ServerConfig as AssociationConfig};
 use dcerpc_proto::security::{AuthLevel, SecurityProvider};
 use dcerpc_security::verifier::UsersFileError;
 use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
+use fsrvp_proto::job::Exposure;
 use fsrvp_proto::profile::Profile;
 use fsrvp_proto::{Agent, AgentConfig};
 use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
-use fsrvp_snapshot::Choice;
+use fsrvp_snapshot::{Backends, Choice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,10 +37,23 @@ const LOGONS: usize = 8;
 const LOGON_LIMIT: Duration = Duration::from_secs(30);
 /// How often the names and addresses of this host are looked at again.
 const NAMES_INTERVAL: Duration = Duration::from_secs(60);
+/// How often exposed copies are looked for whose file systems were not there at the start.
+const REACH_INTERVAL: Duration = Duration::from_secs(30);
 /// Largest fragment on the pipe: what Samba and Windows offer there.
 const PIPE_MAX_FRAG: u16 = 4_280;
 /// Largest fragment over TCP.
 const TCP_MAX_FRAG: u16 = 5_840;
+
+/// What holds for all servers of one run of the daemon.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Time.
+    pub clock: Clock,
+    /// Id of the running boot.
+    pub boot_id: String,
+    /// Begin with an empty table although copies exist, and remove them.
+    pub begin_anew: bool,
+}
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -94,13 +108,12 @@ impl RunningServer {
         config: &ServerConfig,
         listeners: &ListenConfig,
         index: usize,
-        boot_id: &str,
-        clock: Clock,
+        run: &Run,
     ) -> Result<Self, StartError> {
+        let clock = run.clock;
         let blocking = {
-            let config = config.clone();
-            let boot_id = boot_id.to_owned();
-            move || assemble(&config, &boot_id, clock)
+            let (config, run) = (config.clone(), run.clone());
+            move || assemble(&config, &run)
         };
         let parts = tokio::task::spawn_blocking(blocking)
             .await
@@ -108,7 +121,7 @@ impl RunningServer {
         let Parts {
             environment,
             store,
-            table,
+            recovered,
         } = parts;
         let name = environment.name.clone();
         if config.min_auth_level == MinAuthLevel::None {
@@ -122,7 +135,7 @@ impl RunningServer {
         };
         let mut agent = Agent::new(
             agent_config(config, &name),
-            table,
+            recovered.table,
             Box::new(Uuid::new_v4),
             clock.now(),
         );
@@ -174,6 +187,8 @@ impl RunningServer {
             turned_away: Arc::new(Semaphore::new(listen::TURNED_AWAY)),
         };
         let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
+        let late = reach_late(Arc::clone(&environment.backends), recovered.unreachable);
+        tasks.push(tokio::spawn(late));
         if let Some(tcp) = &listeners.tcp {
             let is_ours = match &tcp.server {
                 Some(wanted) => wanted.eq_ignore_ascii_case(&name),
@@ -236,25 +251,48 @@ impl RunningServer {
 struct Parts {
     environment: Environment,
     store: RedbStore,
-    table: fsrvp_proto::durable::Table,
+    recovered: recovery::Outcome,
 }
 
 /// The blocking half of the start.
-fn assemble(config: &ServerConfig, boot_id: &str, clock: Clock) -> Result<Parts, StartError> {
+fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
     let store = RedbStore::open(&config.state_dir)?;
     let environment = Environment::of(config)?;
-    let table = recovery::run(
-        &store,
-        &environment.backends,
-        &*environment.directory,
-        boot_id,
-        clock.now(),
-    )?;
-    Ok(Parts {
-        environment,
-        store,
-        table,
-    })
+    let surroundings = Surroundings {
+        backends: &environment.backends,
+        directory: &*environment.directory,
+        boot_id: &run.boot_id,
+    };
+    let begun_anew = store.is_new() && !run.begin_anew;
+    match recovery::run(&store, begun_anew, surroundings, run.clock.now()) {
+        Ok(recovered) => Ok(Parts {
+            recovered,
+            environment,
+            store,
+        }),
+        Err(lost @ RecoveryError::StoreLost { .. }) => {
+            store.forget();
+            Err(lost.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tries again and again to reach exposed copies whose file systems were not there at the start.
+async fn reach_late(backends: Arc<Backends>, mut unreachable: Vec<Exposure>) {
+    while !unreachable.is_empty() {
+        tokio::time::sleep(REACH_INTERVAL).await;
+        let (left, backends) = (std::mem::take(&mut unreachable), Arc::clone(&backends));
+        let tried = tokio::task::spawn_blocking(move || {
+            let mut left = left;
+            left.retain(|exposure| !recovery::try_to_reach(&backends, exposure));
+            left
+        });
+        match tried.await {
+            Ok(left) => unreachable = left,
+            Err(_) => return,
+        }
+    }
 }
 
 fn agent_config(config: &ServerConfig, name: &str) -> AgentConfig {

@@ -64,6 +64,16 @@ impl RedbStore {
         self.is_new
     }
 
+    /// Removes a file that [`RedbStore::open`] has just begun, so that the next start finds none
+    /// either.
+    pub fn forget(self) {
+        if self.is_new
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::error!(path = %self.path.display(), %error, "an empty table is left");
+        }
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
