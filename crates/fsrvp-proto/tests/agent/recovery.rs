@@ -235,3 +235,39 @@ fn a_reboot_ends_what_is_not_persistent() {
         }
     }
 }
+
+/// As many copies as a busy server may have, half of them orphaned: a client is served while the
+/// orphans go in portions.
+#[test]
+fn ten_thousand_copies_do_not_keep_a_client_waiting() {
+    const SETS: u128 = 5_000;
+    let mut world = World::new();
+    let (template, copies) = world.walk(WRITABLE, &["a"], SetStatus::Recovered);
+    let key = format!("set/{template}");
+    let record = String::from_utf8(world.store.remove(&key).unwrap()).unwrap();
+    let mut found = Found::default();
+    for number in 0..SETS {
+        let set = uuid::Uuid::from_u128(0x5E_0000 + number).to_string();
+        let copy = ShadowCopyId(uuid::Uuid::from_u128(0xC0_0000 + number));
+        let record = record
+            .replace(&template.to_string(), &set)
+            .replace(&copies[0].to_string(), &copy.to_string());
+        world
+            .store
+            .insert(format!("set/{set}"), record.into_bytes());
+        let orphan = ShadowCopyId(uuid::Uuid::from_u128(0xDE_0000 + number));
+        found
+            .copies
+            .extend([copy_ref(copy, "va"), copy_ref(orphan, "va")]);
+        found.shares.push(share("a", copy, true));
+    }
+    world.hold("remove");
+    world.recover_with(found, BOOT);
+    assert_eq!(world.view().sets.len(), 5_000);
+    assert_eq!(world.view().debts.len(), 5_000);
+    assert_eq!(world.held.len(), 1);
+    assert_eq!(world.set_context(0), Status::ZERO);
+    world.no_fate("remove");
+    world.done("remove");
+    assert_eq!(world.view().debts, []);
+}
