@@ -50,7 +50,7 @@ pub struct Call {
 /// One change of the stored table: `None` removes the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// Key below the server's name space ("context", "set/<guid>", "debt/<n>").
+    /// Key below the server's name space: `context`, `boot`, `set/<guid>`, `debt/<number in hex>`.
     pub key: String,
     /// The new record.
     pub value: Option<Vec<u8>>,

@@ -132,7 +132,8 @@ pub enum Job {
         copies: Vec<CopySource>,
     },
     /// Makes the snapshots, all volumes at once, durably, all or none. Does first what
-    /// `unprepared` copies still need. After any failure the job has undone its own work.
+    /// `unprepared` copies still need. After any failure the job has undone its own work where it
+    /// could; the agent then removes all copies of the set before the next attempt.
     Commit {
         /// The set.
         set: ShadowCopySetId,
@@ -160,7 +161,8 @@ pub enum Job {
         /// Its exposed shares.
         shares: Vec<Exposure>,
     },
-    /// Removes artefacts, shares first. Goes on past failures and reports each.
+    /// Removes artefacts, shares first. Goes on past failures and reports each. A share that is
+    /// reported as failed is still there, unless the failure is [`FailureKind::Lost`].
     Remove {
         /// What has to go.
         artefacts: Vec<Artefact>,
