@@ -6,7 +6,11 @@
 //! case has ended, whatever the outcome.
 
 mod judge;
+pub mod restarts;
 mod suite;
+mod system;
+pub mod walk;
 
 pub use judge::Judge;
 pub use suite::{Case, CaseResult, Suite, fail};
+pub use system::debian;

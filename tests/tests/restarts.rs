@@ -1,22 +1,10 @@
 //! smbd, samba-dcerpcd and the agent are restarted in the middle of a set, and the set goes on.
 
-use fsrvp_testkit::{Lab, LabOptions, ShareKey};
+use fsrvp_testkit::{Lab, LabOptions};
+use fsrvp_tests::restarts::{Victim, set_with};
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
-use libtest_mimic::Failed;
 use std::fs;
 use std::process::ExitCode;
-
-/// A writable backup, so that RecoveryComplete has something to seal.
-const CONTEXT: &str = "0x00400000";
-
-#[derive(Clone, Copy)]
-enum Victim {
-    Smbd,
-    Dcerpcd,
-    Agent,
-    AgentKilled,
-    Everything,
-}
 
 fn main() -> ExitCode {
     Suite::new(LabOptions::for_test)
@@ -27,71 +15,6 @@ fn main() -> ExitCode {
         .case("everything", |lab| set_with(lab, Victim::Everything))
         .case("samba_dcerpcd_does_not_keep_the_pipe", stolen_pipe)
         .run()
-}
-
-fn restart(lab: &Lab, victim: Victim) -> CaseResult {
-    match victim {
-        Victim::Smbd => lab.restart_smbd()?,
-        Victim::Dcerpcd => lab.restart_dcerpcd()?,
-        Victim::Agent => lab.restart_agent()?,
-        Victim::AgentKilled => {
-            lab.stop_agent(true)?;
-            lab.start_agent()?;
-        }
-        Victim::Everything => {
-            lab.restart_smbd()?;
-            lab.restart_dcerpcd()?;
-            lab.restart_agent()?;
-        }
-    }
-    Ok(())
-}
-
-fn set_with(lab: &Lab, victim: Victim) -> CaseResult {
-    let judge = Judge::ready()?;
-    let share = lab.share(ShareKey::A);
-    let unc = format!(r"\\127.0.0.1\{}", share.name);
-    let file = share.path.join("moment");
-    judge.call(lab, &["settle"])?;
-    fs::write(&file, "before")?;
-
-    judge.succeeds(lab, &["set_context", CONTEXT])?;
-    restart(lab, victim)?;
-    let set = text(&judge.succeeds(lab, &["start"])?)?;
-    restart(lab, victim)?;
-    let copy = text(&judge.succeeds(lab, &["add", &set, &unc])?)?;
-    restart(lab, victim)?;
-    judge.succeeds(lab, &["prepare", &set])?;
-    restart(lab, victim)?;
-    judge.succeeds(lab, &["commit", &set])?;
-    fs::write(&file, "after")?;
-    restart(lab, victim)?;
-    judge.succeeds(lab, &["expose", &set])?;
-    restart(lab, victim)?;
-    let exposed = format!("{}@{{{copy}}}", share.name);
-    judge.succeeds(lab, &["get_share_mapping", &set, &copy, &unc])?;
-    let put = |name: &str| lab.smbclient(lab.backup(), &exposed, &format!("put {name}"));
-    put("/etc/hostname made").check()?;
-    judge.succeeds(lab, &["recovery_complete", &set])?;
-    restart(lab, victim)?;
-    if put("/etc/hostname late").output()?.status.success() {
-        return fail("a file could be written after RecoveryComplete");
-    }
-    let place = tempfile::tempdir()?;
-    let target = place.path().join("file");
-    let get = format!("get moment {}", target.display());
-    lab.smbclient(lab.backup(), &exposed, &get).check()?;
-    if fs::read_to_string(target)? != "before" {
-        return fail("the copy is not of the moment of Commit");
-    }
-    judge.succeeds(lab, &["delete_share_mapping", &set, &copy, &unc])?;
-    restart(lab, victim)?;
-    let gone = lab.smbclient(lab.backup(), &exposed, "ls").output()?;
-    if gone.status.success() {
-        fail("the share is there after Delete")
-    } else {
-        Ok(())
-    }
 }
 
 /// A samba-dcerpcd that brings Samba's own agent re-creates the socket of the pipe.
@@ -119,11 +42,4 @@ fn stolen_pipe(lab: &Lab) -> CaseResult {
         return fail(format!("it took {took:?} to take the pipe back"));
     }
     Ok(())
-}
-
-fn text(value: &serde_json::Value) -> Result<String, Failed> {
-    value
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Failed::from(format!("no id: {value}")))
 }

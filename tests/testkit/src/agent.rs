@@ -2,7 +2,7 @@
 
 use crate::process::{self, MARK};
 use crate::volume::directory;
-use crate::{Error, SequenceTimeout, unix_http_get};
+use crate::{Error, Run, SequenceTimeout, unix_http_get};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
@@ -146,8 +146,19 @@ pub(crate) fn write_config(
     fs::write(&files.config, text).map_err(Error::file(&files.config))
 }
 
+/// Puts the program where another system sees it too.
+pub(crate) fn copy_program(dir: &Path, program: &Path) -> Result<PathBuf, Error> {
+    let copy = dir.join("agent/fsrvpd");
+    // Beside and renamed, because one that runs cannot be written.
+    let fresh = copy.with_extension("new");
+    fs::copy(program, &fresh)
+        .and_then(|_| fs::rename(&fresh, &copy))
+        .map_err(Error::file(&copy))?;
+    Ok(copy)
+}
+
 /// Starts fsrvpd and returns its process id once it answers on the admin socket.
-pub(crate) fn start(dir: &Path, program: &Path) -> Result<u32, Error> {
+pub(crate) fn start(dir: &Path, program: Run) -> Result<u32, Error> {
     let files = AgentFiles::of(dir);
     let mut log = fs::OpenOptions::new()
         .create(true)
@@ -156,7 +167,7 @@ pub(crate) fn start(dir: &Path, program: &Path) -> Result<u32, Error> {
         .map_err(Error::file(&files.log))?;
     writeln!(log, "--- start").map_err(Error::file(&files.log))?;
     let stderr = log.try_clone().map_err(Error::file(&files.log))?;
-    let run = crate::Run::new(program).arg("--config").arg(&files.config);
+    let run = program.arg("--config").arg(&files.config);
     let mut child = run
         .command()
         .env(MARK, dir)

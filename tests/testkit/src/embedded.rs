@@ -1,7 +1,7 @@
 //! A laboratory without root, Samba and file systems: only fsrvpd.
 
 use crate::volume::directory;
-use crate::{Error, agent};
+use crate::{Error, Run, agent};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ impl Embedded {
             files.run,
         );
         fs::write(&files.config, config).map_err(Error::file(&files.config))?;
-        let started = agent::start(dir.path(), fsrvpd);
+        let started = agent::start(dir.path(), Run::new(fsrvpd));
         if started.is_err() {
             let _ = agent::stop(dir.path(), true);
         }

@@ -5,7 +5,7 @@ use crate::agent::{
 };
 use crate::samba::{self, Account, Accounts, SambaFiles, SambaPrograms};
 use crate::volume::{self, Share, ShareKey};
-use crate::{Environment, Error, mounts, process};
+use crate::{Environment, Error, mounts, process, system};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -40,6 +40,7 @@ pub struct LabOptions {
     agent: AgentKind,
     settings: AgentSettings,
     programs: SambaPrograms,
+    system: Option<PathBuf>,
     volume_bytes: u64,
 }
 
@@ -58,6 +59,7 @@ impl LabOptions {
                 server_lines: Vec::new(),
             },
             programs: SambaPrograms::default(),
+            system: None,
             volume_bytes: 8 << 30,
         }
     }
@@ -112,11 +114,10 @@ impl LabOptions {
         self
     }
 
-    /// Takes Samba's programs from another system's root. The laboratory's directory has to be seen
-    /// there at the same path.
+    /// Runs Samba and the agent in the root of another system, as `mmdebstrap` makes them.
     #[must_use]
-    pub fn samba_root(mut self, root: impl Into<PathBuf>) -> Self {
-        self.programs.root = Some(root.into());
+    pub fn system(mut self, root: impl Into<PathBuf>) -> Self {
+        self.system = Some(root.into());
         self
     }
 }
@@ -145,6 +146,7 @@ impl Lab {
         volume::directory(&options.dir)?;
         options.dir = fs::canonicalize(&options.dir).map_err(Error::file(&options.dir))?;
         let dir = options.dir.clone();
+        options.programs.root = options.system.as_ref().map(|_| system::root(&dir));
         let shown = dir.display();
         if dir.join(RECORD).exists() {
             return Err(Error::Unfit(format!(
@@ -220,6 +222,9 @@ impl Lab {
             port,
         } = &self.record;
         let (dir, files) = (self.dir(), SambaFiles::of(self.dir()));
+        if let Some(other) = &options.system {
+            system::enter(dir, other)?;
+        }
         volume::create(dir, options.volume_bytes)?;
         let timeout = options.settings.sequence_timeout;
         samba::write_conf(dir, &options.agent, *port, &self.shares, timeout)?;
@@ -241,7 +246,15 @@ impl Lab {
     /// [`Error::NotReady`] with the end of its log.
     pub fn start_agent(&self) -> Result<(), Error> {
         match &self.record.options.agent {
-            AgentKind::Fsrvpd(program) => agent::start(self.dir(), program).map(drop),
+            AgentKind::Fsrvpd(program) => {
+                let options = &self.record.options;
+                let program = match options.system {
+                    Some(_) => agent::copy_program(self.dir(), program)?,
+                    None => program.clone(),
+                };
+                let run = options.programs.run(&program.to_string_lossy());
+                agent::start(self.dir(), run).map(drop)
+            }
             AgentKind::Samba { .. } => Ok(()),
         }
     }
@@ -371,6 +384,15 @@ impl Lab {
     #[must_use]
     pub fn smbd_pid(&self) -> Option<u32> {
         SambaFiles::of(self.dir()).pid("smbd")
+    }
+
+    /// What `smbd --version` says.
+    ///
+    /// # Errors
+    /// When there is no smbd.
+    pub fn smbd_version(&self) -> Result<String, Error> {
+        let run = self.record.options.programs.run("smbd").arg("--version");
+        run.check().map(|output| output.stdout)
     }
 
     /// Name of the file server, as its clients may also call it.

@@ -21,6 +21,7 @@ pub mod process;
 pub mod programs;
 mod run;
 mod samba;
+mod system;
 mod volume;
 
 pub use agent::{AgentKind, MinAuthLevel, Profile};

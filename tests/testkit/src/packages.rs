@@ -47,6 +47,7 @@ pub const LABORATORY: &[Package] = &[
 pub const SUITES: &[Package] = &[
     package("samba-testsuite", "smbtorture"),
     package("strace", "strace"),
+    package("mmdebstrap", "mmdebstrap"),
     package("python3-venv", "/usr/lib/python3*/ensurepip/__init__.py"),
 ];
 

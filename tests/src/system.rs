@@ -1,0 +1,41 @@
+//! Roots of other Debian releases, made once and kept below the target directory.
+
+use fsrvp_testkit::{Error, Run, programs};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the agent needs of a system: Samba with its tools, and Python for the helper.
+const PACKAGES: &str = "samba,samba-common-bin,samba-vfs-modules,python3-samba,libgssapi-krb5-2,\
+     libwbclient0";
+
+/// The root of a Debian release with Samba, made by `mmdebstrap` if it is not there yet.
+///
+/// # Errors
+/// What `mmdebstrap` said.
+pub fn debian(release: &str) -> Result<PathBuf, Error> {
+    let root = programs::workspace().join("target/systems").join(release);
+    if root.join("usr/sbin/smbd").exists() {
+        return Ok(root);
+    }
+    let fresh = root.with_extension(std::process::id().to_string());
+    Run::new("mmdebstrap")
+        .args(["--quiet", "--variant=minbase"])
+        .arg(format!("--include={PACKAGES}"))
+        .arg(release)
+        .arg(&fresh)
+        .limit(Duration::from_secs(1800))
+        .check()?;
+    let failed = |source| Error::File {
+        path: root.clone(),
+        source,
+    };
+    match fs::rename(&fresh, &root) {
+        // Somebody else was faster.
+        Err(_) if root.join("usr/sbin/smbd").exists() => {
+            fs::remove_dir_all(&fresh).map_err(failed)?;
+        }
+        renamed => renamed.map_err(failed)?,
+    }
+    Ok(root)
+}
