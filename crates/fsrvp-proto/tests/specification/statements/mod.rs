@@ -5,6 +5,7 @@
 
 mod context;
 mod creation;
+mod drivers;
 mod durability;
 mod ends;
 mod jobs;

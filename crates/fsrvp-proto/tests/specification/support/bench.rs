@@ -67,6 +67,7 @@ pub(crate) struct Bench {
     incarnation: u64,
     /// What is there need not be ours to know.
     foreign_world: bool,
+    stopped: bool,
     ids_given: BTreeSet<Uuid>,
     jobs_given: BTreeSet<JobId>,
     /// Shares that a Seal has turned read-only, which they stay.
@@ -109,6 +110,7 @@ impl Bench {
             next_call: 1,
             incarnation: 0,
             foreign_world: false,
+            stopped: false,
             ids_given: BTreeSet::new(),
             jobs_given: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -350,6 +352,20 @@ impl Bench {
         panic!("the agent's timers never rest\n{}", self.story());
     }
 
+    /// Time passes and the driver is late: nothing fires before the next call.
+    pub(crate) fn jump(&mut self, by: Duration) {
+        self.note(format!("{by:?} pass unnoticed"));
+        self.move_clock(self.now.at + by);
+    }
+
+    /// The server ends in good order.
+    pub(crate) fn shutdown(&mut self) {
+        self.note("shutdown".to_owned());
+        self.stopped = true;
+        self.agent.shutdown(self.now);
+        self.pump();
+    }
+
     fn move_clock(&mut self, to: Duration) {
         let passed = u64::try_from((to - self.now.at).as_nanos() / 100).expect("short");
         self.now = Now {
@@ -394,6 +410,7 @@ impl Bench {
     fn boot_agent(&mut self) {
         self.jobs.clear();
         self.jobs_given.clear();
+        self.stopped = false;
         self.missing.clear();
         self.calls.clear();
         self.persists.clear();
@@ -673,7 +690,7 @@ impl Bench {
             "two sets in creation\n{}",
             self.story()
         );
-        if self.persists.is_empty() {
+        if self.persists.is_empty() && !self.stopped {
             self.check_deadlines(&view);
             self.check_world(&view);
             self.check_durable(&view);
