@@ -1,7 +1,8 @@
 //! AddToShadowCopySet: section 3.1.4.4, rules 4, 5 and 10.
 
 use super::{WRITABLE, added, committed, exposed, spec, started};
-use crate::support::bench::{A, Bench, JobKind, secs};
+use crate::support::bench::{A, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{
     UNKNOWN_SET, abort, add, commit, copied, delete, expose, mapping, prepare, set_context,
     supported, unc,

@@ -1,7 +1,8 @@
 //! What a driver may do: come late, stop, start again into a world that has changed.
 
 use super::{WRITABLE, added, committed, exposed, recovered, spec, started};
-use crate::support::bench::{A, Bench, JobKind, secs};
+use crate::support::bench::{A, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{
     abort, add, commit, delete, expose, prepare, recovery, set_context, start, supported, unc,
 };

@@ -1,7 +1,8 @@
 //! Persist, then reply; start-up and reload: sections 3.1.3 and 3.1.4, rule 17.
 
 use super::{READ_ONLY, WRITABLE, added, committed, exposed, recovered, spec, started};
-use crate::support::bench::{A, B, Bench, JobKind, secs};
+use crate::support::bench::{A, B, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{
     abort, add, commit, delete, expose, mapping, prepare, recovery, set_context, start, unc,
 };

@@ -1,7 +1,8 @@
 //! RecoveryComplete, Abort and DeleteShareMapping: sections 3.1.4.7, 3.1.4.8 and 3.1.4.12.
 
 use super::{READ_ONLY, WRITABLE, added, committed, exposed, recovered, spec, started};
-use crate::support::bench::{A, Bench, JobKind, secs};
+use crate::support::bench::{A, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{
     UNKNOWN_SET, abort, commit, delete, expose, mapping, recovery, set_context, start, unc,
 };

@@ -1,7 +1,8 @@
 //! Prepare, Commit and Expose: the wait is not the work (rules 6, 7 and 18).
 
 use super::{WRITABLE, added, committed, spec};
-use crate::support::bench::{A, B, Bench, JobKind, secs};
+use crate::support::bench::{A, B, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{abort, add, commit, expose, prepare, set_context, start, unc};
 use crate::support::world::Fate;
 use fsrvp_idl::{Request, ShadowCopySetId, Status};

@@ -1,7 +1,8 @@
 //! IsPathSupported, IsPathShadowCopied, GetShareMapping, and no faults: sections 3.1.4.9 to 11.
 
 use super::{READ_ONLY, WRITABLE, committed, exposed, recovered, spec, started};
-use crate::support::bench::{A, B, Bench, JobKind, secs};
+use crate::support::bench::{A, B, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{commit, copied, expose, mapping, set_context, supported, unc};
 use crate::support::world::Fate;
 use fsrvp_idl::{

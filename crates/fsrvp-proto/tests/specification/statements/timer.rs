@@ -1,7 +1,8 @@
 //! The Message Sequence Timer: sections 3.1.2 and 3.1.5, rules 8 and 15.
 
 use super::{WRITABLE, added, committed, exposed, recovered, spec, started};
-use crate::support::bench::{A, B, Bench, JobKind, secs};
+use crate::support::bench::{A, B, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{
     add, commit, delete, expose, mapping, prepare, recovery, set_context, start, unc,
 };

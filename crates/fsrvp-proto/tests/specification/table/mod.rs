@@ -3,7 +3,8 @@
 #[rustfmt::skip]
 mod rows;
 
-use crate::support::bench::{A, B, Bench, JobKind, secs};
+use crate::support::bench::{A, B, Bench, secs};
+use crate::support::jobs::JobKind;
 use crate::support::requests::{
     UNKNOWN_COPY, UNKNOWN_SET, abort, add, commit, copied, delete, expose, mapping, prepare,
     recovery, set_context, start, start_null, status_of, supported, unc,
