@@ -22,6 +22,9 @@ pub trait PduStream: Send {
 
     /// Sends PDUs, on a pipe one a message.
     fn send(&mut self, pdus: &[Bytes]) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Ends the stream so that what was sent arrives, whatever the peer still sends.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }
 
 /// What all connections of a server share.
@@ -55,6 +58,7 @@ pub async fn serve<S: PduStream>(
         Ok(Some(reason)) => {
             metrics::closed(&reason);
             tracing::info!(client = ?peer.caller.address, reason = %reason, "connection closed");
+            stream.close().await;
         }
         Err(error) => {
             tracing::debug!(client = ?peer.caller.address, error = %error, "connection lost");

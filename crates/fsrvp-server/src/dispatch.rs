@@ -3,6 +3,7 @@
 use crate::agent_cell::AgentCell;
 use crate::authz::{Authorizer, PipeIdentity, Refusal};
 use crate::clock::Clock;
+use crate::laboratory;
 use crate::log_gate::LogGate;
 use crate::metrics;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub struct Peer {
     pub caller: Caller,
     /// The SMB session's user; `None` on the laboratory's TCP listener.
     pub pipe: Option<PipeIdentity>,
+    /// Port of the laboratory's TCP listener; `None` on the pipe.
+    pub tcp_port: Option<u16>,
 }
 
 /// Serves the FileServerVssAgent interface for one server.
@@ -62,6 +65,12 @@ impl Dispatcher {
     /// The fault that answers a stub that does not decode, or whose verification trailer
     /// contradicts the request.
     pub async fn handle(&self, peer: &Peer, call: IncomingCall) -> Result<Bytes, FaultStatus> {
+        if let Some(answer) = peer
+            .tcp_port
+            .and_then(|port| laboratory::answer(&call, port))
+        {
+            return answer;
+        }
         let (request, rest) = match Request::decode(call.opnum, &call.stub, call.byte_order) {
             Ok(decoded) => decoded,
             Err(DecodeError::UnknownOpnum(_)) => return Err(FaultStatus::OP_RANGE),

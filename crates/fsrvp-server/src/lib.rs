@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod environment;
 pub mod events;
 pub mod executor;
+mod laboratory;
 pub mod listen;
 pub mod log_gate;
 pub mod metrics;

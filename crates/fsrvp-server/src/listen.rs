@@ -93,6 +93,7 @@ impl Door {
             stream.send(&[answer.freeze()]).await.ok()
         };
         let _ = tokio::time::timeout(TURN_AWAY_LIMIT, told).await;
+        stream.close().await;
     }
 }
 
@@ -149,6 +150,7 @@ fn peer(hand_over: &HandOver) -> Peer {
                 .unwrap_or_default(),
         },
         pipe,
+        tcp_port: None,
     }
 }
 
@@ -173,18 +175,19 @@ async fn serve_tcp(stream: TcpStream, door: Door) {
         return door.turn_away(TcpPdus::new(stream)).await;
     };
     let _ = stream.set_nodelay(true);
-    let caller = Caller {
-        address: stream
-            .peer_addr()
-            .ok()
-            .map(|address| address.ip().to_canonical()),
-        server_address: stream
-            .local_addr()
-            .ok()
-            .map(|address| address.ip().to_canonical()),
-        ..Caller::default()
+    let local = stream.local_addr().ok();
+    let peer = Peer {
+        caller: Caller {
+            address: stream
+                .peer_addr()
+                .ok()
+                .map(|address| address.ip().to_canonical()),
+            server_address: local.map(|address| address.ip().to_canonical()),
+            ..Caller::default()
+        },
+        pipe: None,
+        tcp_port: local.map(|address| address.port()),
     };
-    let peer = Peer { caller, pipe: None };
     let _counted = Counted::new(&door.server);
     serve(
         TcpPdus::new(stream),

@@ -8,6 +8,7 @@ use crate::connection::Service;
 use crate::dispatch::Dispatcher;
 use crate::environment::{Environment, EnvironmentError};
 use crate::executor::Executor;
+use crate::laboratory;
 use crate::listen::{self, Door};
 use crate::log_gate::LogGate;
 use crate::own_names::ConfiguredNames;
@@ -172,11 +173,11 @@ impl RunningServer {
             &environment.samba,
         )?);
         let groups = AssociationGroups::new(Uuid::new_v4().as_u64_pair().0);
-        let door = |secondary_address: String, max_frag| Door {
+        let door = |secondary_address: String, max_frag, others: &[Interface]| Door {
             server: name.clone(),
             service: Arc::clone(&service),
             association: Arc::new(AssociationConfig {
-                interfaces: vec![interface()],
+                interfaces: [&[fsrvp_interface()], others].concat(),
                 secondary_address,
                 max_frag,
                 min_auth_level: min_auth_level(config.min_auth_level),
@@ -202,13 +203,21 @@ impl RunningServer {
                 let listener = TcpListener::bind(tcp.address).await.map_err(failed)?;
                 let port = listener.local_addr().map_err(failed)?.port();
                 tracing::warn!(server = name, port, "the laboratory's TCP listener is open");
-                let door = door(port.to_string(), TCP_MAX_FRAG);
+                let mut others = Vec::new();
+                if tcp.laboratory_interfaces {
+                    tracing::warn!(
+                        server = name,
+                        "interfaces of others are answered over TCP: for laboratories only"
+                    );
+                    others.extend(laboratory::interfaces());
+                }
+                let door = door(port.to_string(), TCP_MAX_FRAG, &others);
                 tasks.push(tokio::spawn(listen::tcp(listener, door)));
             }
         }
         let pipe = PipeListener::bind(PipeConfig::new(environment.pipe_directory.clone()))?;
         let counters = pipe.counters();
-        let door = door(r"\pipe\FssagentRpc".to_owned(), PIPE_MAX_FRAG);
+        let door = door(r"\pipe\FssagentRpc".to_owned(), PIPE_MAX_FRAG, &[]);
         tasks.push(tokio::spawn(listen::pipe(pipe, door)));
         Ok(Self {
             name,
@@ -323,7 +332,8 @@ fn choices(config: &ServerConfig) -> std::collections::BTreeMap<ShareName, Choic
         .collect()
 }
 
-fn interface() -> Interface {
+/// FileServerVssAgent, as associations offer it.
+pub(crate) fn fsrvp_interface() -> Interface {
     let (major, minor) = INTERFACE_VERSION;
     Interface {
         id: SyntaxId::new(INTERFACE_UUID, major, minor),

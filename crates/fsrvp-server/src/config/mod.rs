@@ -91,6 +91,9 @@ pub struct TcpConfig {
     pub address: SocketAddr,
     /// Name of the `[[server]]` that is served there; the first by default.
     pub server: Option<String>,
+    /// Answer an endpoint mapper and NETLOGON there too, as far as judges of an RPC runtime need it.
+    #[serde(default)]
+    pub laboratory_interfaces: bool,
 }
 
 /// Behaviour profile of a server.
