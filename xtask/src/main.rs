@@ -5,6 +5,7 @@ mod embedded;
 mod floors;
 mod lab;
 mod licences;
+mod raw_protocol;
 mod test;
 mod workspace;
 
@@ -28,6 +29,8 @@ enum Command {
     /// A private Samba with an agent on loop volumes, left running
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Samba's own suite of DCE/RPC protocol tests against our runtime over TCP
+    RawProtocol,
     /// Everything that CI runs
     Test(test::Test),
     /// Who may import whom, and what the sans-IO crates may not touch
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(command) => lab::run(command),
+        Command::RawProtocol => raw_protocol::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Floors => floors::run(),
         Command::Licences => licences::run(),

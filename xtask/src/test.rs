@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI runs.
 
-use crate::{Outcome, floors, lab, licences, workspace};
+use crate::{Outcome, floors, lab, licences, raw_protocol, workspace};
 use fsrvp_testkit::{packages, programs};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -58,6 +58,9 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
         Ok(())
     });
     if let Some(directory) = built {
+        steps.run("raw protocol", || {
+            raw_protocol::judge(&directory.join("fsrvpd"))
+        });
         steps.run("suites in the laboratory", || {
             let mut suites = tests(
                 &["test", "--package", SUITES, "--no-fail-fast"],

@@ -19,17 +19,19 @@ mod mounts;
 pub mod packages;
 pub mod process;
 pub mod programs;
+mod realm;
 mod run;
 mod samba;
 mod system;
 mod volume;
 
 pub use agent::{AgentKind, MinAuthLevel, Profile};
-pub use embedded::Embedded;
+pub use embedded::{Embedded, EmbeddedOptions};
 pub use environment::Environment;
 pub use error::Error;
 pub use http::{HttpAnswer, unix_http_get};
 pub use lab::{Lab, LabOptions, SequenceTimeout, down, sweep};
+pub use realm::Realm;
 pub use run::{Output, Run};
 pub use volume::{Share, ShareKey};
 

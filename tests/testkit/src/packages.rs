@@ -47,6 +47,8 @@ pub const LABORATORY: &[Package] = &[
 pub const SUITES: &[Package] = &[
     package("samba-testsuite", "smbtorture"),
     package("strace", "strace"),
+    package("krb5-kdc", "krb5kdc"),
+    package("krb5-admin-server", "kadmin.local"),
     package("mmdebstrap", "mmdebstrap"),
     package("python3-venv", "/usr/lib/python3*/ensurepip/__init__.py"),
 ];
