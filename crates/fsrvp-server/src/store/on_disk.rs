@@ -7,14 +7,22 @@ use redb::{
 };
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 
 /// Cache of the file in memory, in bytes: a table of thousands of sets fits.
 const CACHE_SIZE: usize = 8 << 20;
+
+/// Longest time that a killed process is waited for.
+const ENDING_LIMIT: Duration = Duration::from_secs(30);
+/// Pause between two looks at it.
+const ENDING_PAUSE: Duration = Duration::from_millis(20);
+/// SIGKILL in the signal masks of /proc.
+const SIGKILL: u64 = 1 << 8;
 
 /// A durable store in one file of a state directory that it holds locked.
 #[derive(Debug)]
@@ -155,7 +163,8 @@ fn begin(state_dir: &Path, path: &Path) -> Result<(), StoreError> {
         .map_err(unusable)
 }
 
-/// The lock outlives this process under no circumstances: the kernel drops it.
+/// The lock outlives this process under no circumstances: the kernel drops it. A killed process
+/// may still hang in a system call and hold it: that one is waited for, one that lives is not.
 fn lock(state_dir: &Path) -> Result<File, StoreError> {
     let path = state_dir.join("lock");
     let unusable = |source| StoreError::Directory {
@@ -170,22 +179,53 @@ fn lock(state_dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(unusable)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            let _ = Read::by_ref(&mut file).take(16).read_to_string(&mut holder);
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(unusable(error.into())),
+        }
+        let mut holder = String::new();
+        let _ = file.rewind();
+        let _ = Read::by_ref(&mut file).take(16).read_to_string(&mut holder);
+        let holder = holder.trim();
+        if !is_ending(holder) || begun.elapsed() > ENDING_LIMIT {
             return Err(StoreError::InUse {
                 path,
-                holder: holder.trim().to_owned(),
+                holder: holder.to_owned(),
             });
         }
-        Err(error) => return Err(unusable(error.into())),
+        std::thread::sleep(ENDING_PAUSE);
     }
     file.set_len(0)
+        .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
         .map_err(unusable)?;
     Ok(file)
+}
+
+/// Whether the process is gone, a zombie whose threads have not all ended, or killed but still in
+/// a system call.
+fn is_ending(process: &str) -> bool {
+    if process.is_empty() || !process.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
+        return true;
+    };
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+            .unwrap_or_default()
+    };
+    let is_killed =
+        |mask: &str| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & SIGKILL != 0);
+    field("State:").starts_with(['Z', 'X'])
+        || is_killed(field("SigPnd:"))
+        || is_killed(field("ShdPnd:"))
 }
 
 fn opening(path: &Path, error: DatabaseError) -> StoreError {
@@ -259,6 +299,22 @@ mod tests {
             panic!("{refused}")
         };
         assert_eq!(holder, std::process::id().to_string());
+    }
+
+    #[test]
+    fn a_killed_process_that_still_holds_the_lock_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RedbStore::open(dir.path()).unwrap();
+        // A number that no process has: the holder has gone, its lock has not.
+        std::fs::write(dir.path().join("lock"), "4194305\n").unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| RedbStore::open(dir.path()).map(drop));
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
+        assert!(!is_ending(&std::process::id().to_string()));
+        assert!(is_ending("4194305"));
+        assert!(!is_ending("") && !is_ending("../1"));
     }
 
     #[test]
