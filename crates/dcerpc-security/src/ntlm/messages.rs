@@ -229,7 +229,7 @@ impl Authenticate {
         })
     }
 
-    /// Encodes a message with our Version and an empty MIC; see [`MIC_OFFSET`].
+    /// Encodes a message with our Version and an empty MIC; see `MIC_OFFSET`.
     ///
     /// # Errors
     /// [`SecurityError::Malformed`] if a name does not fit.
