@@ -509,9 +509,11 @@ pub fn down(dir: &Path) -> Result<(), Error> {
     if !left.is_empty() {
         return Err(Error::LeftOver(format!("processes {left:?}")));
     }
+    let devices = mounts::release_below(&dir)?;
     mounts::remove_below(&dir)?;
-    mounts::detach_below(&dir)?;
-    fs::remove_dir_all(&dir).map_err(Error::file(&dir))
+    fs::remove_dir_all(&dir).map_err(Error::file(&dir))?;
+    // An image that is still attached shows as deleted now.
+    mounts::wait_released(&devices)
 }
 
 /// Takes down the laboratories of tests whose process has gone without doing so.

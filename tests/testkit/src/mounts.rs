@@ -82,7 +82,7 @@ fn remove_here(dir: &Path) -> Result<(), Error> {
 }
 
 /// Loop devices whose image lies below `dir`.
-pub(crate) fn loop_devices_below(dir: &Path) -> Vec<PathBuf> {
+fn loop_devices_below(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir("/sys/block")
         .into_iter()
         .flatten()
@@ -95,25 +95,32 @@ pub(crate) fn loop_devices_below(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Detaches every loop device whose image lies below `dir`.
-pub(crate) fn detach_below(dir: &Path) -> Result<(), Error> {
-    let began = Instant::now();
-    loop {
-        let devices = loop_devices_below(dir);
-        if devices.is_empty() {
-            return Ok(());
-        }
-        for device in &devices {
-            let _ = Run::new("losetup").arg("--detach").arg(device).output()?;
-        }
-        if began.elapsed() > Duration::from_secs(20) {
-            return Err(Error::LeftOver(format!("loop devices {devices:?}")));
-        }
-        if !loop_devices_below(dir).is_empty() {
-            // The kernel detaches a device when its last user has gone.
-            thread::sleep(Duration::from_millis(20));
-        }
+/// Tells the kernel to detach every loop device whose image lies below `dir` as soon as nobody uses
+/// it. To be said while the images can still be told by their paths, which is before the unmounting.
+pub(crate) fn release_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let devices = loop_devices_below(dir);
+    for device in &devices {
+        Run::new("losetup").arg("--detach").arg(device).output()?;
     }
+    Ok(devices)
+}
+
+/// Waits until released devices have no image any more.
+pub(crate) fn wait_released(devices: &[PathBuf]) -> Result<(), Error> {
+    let began = Instant::now();
+    let attached = |device: &&PathBuf| {
+        let name = device.file_name().unwrap_or_default();
+        let file = Path::new("/sys/block").join(name).join("loop/backing_file");
+        // Somebody else may have the same device by now, with an image of his own.
+        fs::read_to_string(file).is_ok_and(|image| image.trim_end().ends_with("(deleted)"))
+    };
+    while let Some(device) = devices.iter().find(attached) {
+        if began.elapsed() > Duration::from_secs(20) {
+            return Err(Error::LeftOver(format!("loop device {}", device.display())));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Undoes the octal escapes of blank, tab, line feed and backslash.
