@@ -38,12 +38,7 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
         ]))
     });
     steps.run("documentation", || {
-        let mut doc = cargo(&[
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-        ]);
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");
         succeed(doc)
     });

@@ -23,18 +23,24 @@ const SERVERS: &[&str] = &[
     "samba-bgqd",
 ];
 
-/// True while the process exists and is not a zombie.
+/// True while the process exists and is not a zombie. One whose first thread has ended counts as
+/// long as another thread still holds its files and locks.
 #[must_use]
 pub fn alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
     // The state follows the program's name, which may itself contain parentheses.
-    !matches!(
-        stat.rsplit_once(") ")
-            .and_then(|(_, rest)| rest.chars().next()),
-        Some('Z' | 'X') | None
-    )
+    match stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next())
+    {
+        Some('Z' | 'X') => {
+            fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
+        }
+        Some(_) => true,
+        None => false,
+    }
 }
 
 /// Sends a signal; a process that has gone is no error.
