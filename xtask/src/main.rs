@@ -1,5 +1,6 @@
 //! Everything that builds, tests, demonstrates and measures the project.
 
+mod bench;
 mod demo;
 mod embedded;
 mod floors;
@@ -33,6 +34,8 @@ enum Command {
     RawProtocol,
     /// Everything that CI runs
     Test(test::Test),
+    /// The speed of the agent, side by side with Samba's own
+    Bench(bench::Bench),
     /// Who may import whom, and what the sans-IO crates may not touch
     Floors,
     /// Every dependency's licence stands on a list
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Lab(command) => lab::run(command),
         Command::RawProtocol => raw_protocol::run(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Floors => floors::run(),
         Command::Licences => licences::run(),
     };

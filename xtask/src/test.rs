@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI runs.
 
-use crate::{Outcome, floors, lab, licences, raw_protocol, workspace};
+use crate::{Outcome, bench, floors, lab, licences, raw_protocol, workspace};
 use fsrvp_testkit::{packages, programs};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
             counts.tests(suites)
         });
     }
+    steps.run("benchmarks, the quick form", bench::smoke);
     steps.close(&counts)
 }
 

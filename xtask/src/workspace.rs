@@ -37,24 +37,27 @@ pub(crate) fn program_directory(release: bool) -> PathBuf {
 
 /// Builds fsrvpd and fsrvpctl and returns the directory they are in.
 pub(crate) fn build_programs(release: bool) -> Result<PathBuf, Error> {
-    let mut arguments = vec![
-        "build",
-        "--package",
-        "fsrvp-server",
-        "--package",
-        "fsrvpctl",
-    ];
+    let mut arguments = vec!["--package", "fsrvp-server", "--package", "fsrvpctl"];
     if release {
         arguments.push("--release");
     }
+    build(&arguments)?;
+    Ok(program_directory(release))
+}
+
+/// Runs `cargo build` with these arguments.
+pub(crate) fn build(arguments: &[&str]) -> Result<(), Error> {
+    let arguments: Vec<_> = std::iter::once("build")
+        .chain(arguments.iter().copied())
+        .collect();
     let status = cargo_command(&arguments)
         .status()
         .map_err(|source| Error::Start {
             command: Run::new(cargo()).args(&arguments).line(),
             source,
         })?;
-    if !status.success() {
-        return Err(Error::Unfit("the programs do not build".to_owned()));
+    if status.success() {
+        return Ok(());
     }
-    Ok(program_directory(release))
+    Err(Error::Unfit("the programs do not build".to_owned()))
 }

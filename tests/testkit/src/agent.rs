@@ -108,6 +108,7 @@ pub(crate) struct AgentSettings {
     pub(crate) min_auth_level: MinAuthLevel,
     pub(crate) sequence_timeout: Option<SequenceTimeout>,
     pub(crate) allow_shared_volume: bool,
+    pub(crate) log_level: String,
     /// Lines that a test adds to `[[server]]`.
     pub(crate) server_lines: Vec<String>,
 }
@@ -122,9 +123,10 @@ pub(crate) fn write_config(
         directory(path)?;
     }
     let mut text = format!(
-        "[log]\nlevel = \"debug\"\n\n[admin]\nsocket = {:?}\n\n[[server]]\nname = {SERVER_NAME:?}\n\
+        "[log]\nlevel = {:?}\n\n[admin]\nsocket = {:?}\n\n[[server]]\nname = {SERVER_NAME:?}\n\
          smb_conf = {smb_conf:?}\npipe_directory = {pipe_directory:?}\nstate_dir = {:?}\n\
          run_dir = {:?}\nprofile = {:?}\nmin_auth_level = {:?}\nallow_shared_volume = {}\n",
+        settings.log_level,
         files.admin_socket,
         files.state,
         files.run,

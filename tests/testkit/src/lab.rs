@@ -56,6 +56,7 @@ impl LabOptions {
                 min_auth_level: MinAuthLevel::None,
                 sequence_timeout: None,
                 allow_shared_volume: false,
+                log_level: "debug".to_owned(),
                 server_lines: Vec::new(),
             },
             programs: SambaPrograms::default(),
@@ -104,6 +105,13 @@ impl LabOptions {
     #[must_use]
     pub fn allow_shared_volume(mut self) -> Self {
         self.settings.allow_shared_volume = true;
+        self
+    }
+
+    /// `log.level`; debug unless set.
+    #[must_use]
+    pub fn log_level(mut self, level: impl Into<String>) -> Self {
+        self.settings.log_level = level.into();
         self
     }
 

@@ -1,0 +1,342 @@
+//! Commit against what it cannot do without: the snapshot, one durable commit, one call.
+
+use crate::Result;
+use crate::cycle::{BACKUP, Set};
+use crate::labs::{Labs, Target, share, state_directory};
+use crate::pipe::Pipe;
+use crate::report::{Goal, Limit, Report};
+use crate::stats::{Series, timed};
+use fsrvp_sys::btrfs::{self, SnapshotMode};
+use fsrvp_testkit::Lab;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
+/// Name of the snapshots that are made without an agent.
+const SNAPSHOT: &str = "bare";
+/// What is written at a time to dirty a file system.
+const CHUNK: usize = 1 << 20;
+
+type Records = BTreeMap<String, Vec<u8>>;
+
+/// The parts of one case.
+#[derive(Debug, Default)]
+struct Clean {
+    commit: Series,
+    snapshot: Series,
+    store: Series,
+    null: Series,
+}
+
+/// Commit of one clean share beside its parts, `rounds` times in turns.
+pub(crate) fn clean(
+    labs: &Labs,
+    cases: &[(String, Target)],
+    rounds: usize,
+    report: &mut Report,
+) -> Result<()> {
+    let mut rows = Vec::new();
+    for (name, target) in cases {
+        let parts = Clean::measure(&labs.ours, target, rounds)?;
+        let [commit, snapshot, store, null] =
+            [&parts.commit, &parts.snapshot, &parts.store, &parts.null].map(Series::median);
+        let bare = snapshot + store + null;
+        rows.push([
+            format!("{name} (n = {})", parts.commit.len()),
+            format!("{commit:.3}"),
+            format!("{snapshot:.3}"),
+            format!("{store:.3}"),
+            format!("{null:.3}"),
+            format!("{:.2}", commit / bare),
+            format!("{:.3}", parts.commit.quantile(0.9)),
+        ]);
+        let name = format!("Commit, {name}");
+        report.goal(Goal::new(name, commit / bare, Limit::AtMost(1.25)));
+    }
+    report.table(
+        "Commit of one clean share, ms",
+        [
+            "subvolume",
+            "Commit",
+            "bare ioctl",
+            "bare redb commit",
+            "null call",
+            "ratio",
+            "p90",
+        ],
+        rows,
+    );
+    report.note(
+        "Medians; the four take turns in one loop, and Commit and its parts change places every \
+         round. The ioctl is SNAP_CREATE_V2 of the same subvolume right after a syncfs, as \
+         Prepare does it; the redb commit stores the records that Commit stored, on the state \
+         directory's file system; the null call goes through the same pipe. The ratio is Commit \
+         over the sum of the three medians.",
+    );
+    Ok(())
+}
+
+impl Clean {
+    fn measure(lab: &Lab, target: &Target, rounds: usize) -> Result<Self> {
+        let mut pipe = Pipe::open(&lab.pipe())?;
+        let store = BareStore::like_commit(lab, &mut pipe, target)?;
+        let mut parts = Self::default();
+        for round in 0..rounds {
+            if round % 2 == 0 {
+                parts.agent(&mut pipe, target)?;
+                parts.bare(target, &store, round)?;
+            } else {
+                parts.bare(target, &store, round)?;
+                parts.agent(&mut pipe, target)?;
+            }
+        }
+        Ok(parts)
+    }
+
+    fn agent(&mut self, pipe: &mut Pipe, target: &Target) -> Result<()> {
+        let mut set = Set::begin(pipe, target, BACKUP)?;
+        set.prepare()?;
+        timed(&mut self.commit, || set.commit())?;
+        timed(&mut self.null, || set.null())?;
+        set.abort()
+    }
+
+    fn bare(&mut self, target: &Target, store: &BareStore, round: usize) -> Result<()> {
+        let (source, workshop) = (File::open(&target.path)?, target.workshop()?);
+        let (source, workshop) = (source.as_fd(), workshop.as_fd());
+        rustix::fs::syncfs(source)?;
+        timed(&mut self.snapshot, || {
+            btrfs::snapshot_create(source, workshop, SNAPSHOT, SnapshotMode::ReadOnly)
+        })?;
+        timed(&mut self.store, || store.commit(round))?;
+        btrfs::subvolume_destroy(workshop, SNAPSHOT)?;
+        Ok(btrfs::commit_transaction(workshop)?)
+    }
+}
+
+/// A redb file beside the agent's, with the agent's records.
+struct BareStore {
+    database: Database,
+    /// What Commit writes, before and after: written in turns, so that there is always a change.
+    edits: [Records; 2],
+}
+
+impl BareStore {
+    /// Looks up what a Commit of this share changes in the agent's table.
+    fn like_commit(lab: &Lab, pipe: &mut Pipe, target: &Target) -> Result<Self> {
+        let directory = state_directory(lab)?;
+        let mut set = Set::begin(pipe, target, BACKUP)?;
+        set.prepare()?;
+        let before = records(&directory)?;
+        set.commit()?;
+        let after = records(&directory)?;
+        set.abort()?;
+        let changed: Records = after
+            .iter()
+            .filter(|(key, value)| before.get(*key) != Some(value))
+            .map(pair)
+            .collect();
+        let earlier: Records = before
+            .iter()
+            .filter(|(key, _)| changed.contains_key(*key))
+            .map(pair)
+            .collect();
+        if changed.is_empty() || earlier.len() != changed.len() || before.len() != after.len() {
+            return Err(
+                "Commit did not change records of the table, so what does it store?".into(),
+            );
+        }
+        let path = directory.join("bench.redb");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let store = Self {
+            database: Database::create(path)?,
+            edits: [changed, earlier],
+        };
+        store.write(&after)?;
+        Ok(store)
+    }
+
+    fn commit(&self, round: usize) -> Result<()> {
+        let [changed, earlier] = &self.edits;
+        self.write(if round.is_multiple_of(2) {
+            earlier
+        } else {
+            changed
+        })
+    }
+
+    fn write(&self, records: &Records) -> Result<()> {
+        let transaction = self.database.begin_write()?;
+        let mut table = transaction.open_table(RECORDS)?;
+        for (key, value) in records {
+            table.insert(key.as_str(), value.as_slice())?;
+        }
+        drop(table);
+        Ok(transaction.commit()?)
+    }
+}
+
+fn pair((key, value): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
+    (key.clone(), value.clone())
+}
+
+/// The agent's records, from a copy of its file: the agent has it locked.
+fn records(state_directory: &Path) -> Result<Records> {
+    let copy = state_directory.join("bench-copy.redb");
+    fs::copy(state_directory.join("table.redb"), &copy)?;
+    let database = Database::open(&copy)?;
+    let read = database.begin_read()?;
+    let table = read.open_table(RECORDS)?;
+    let mut records = Records::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        records.insert(key.value().to_owned(), value.value().to_vec());
+    }
+    drop((table, read, database));
+    fs::remove_file(copy)?;
+    Ok(records)
+}
+
+/// How a share is dirtied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dirt {
+    /// Bytes written before Prepare.
+    pub(crate) before: usize,
+    /// Bytes written after it.
+    pub(crate) after: usize,
+    /// How often; each time with three clean Commits.
+    pub(crate) rounds: usize,
+}
+
+/// Commit of a share with much written before Prepare and little after it, beside clean ones and
+/// beside the peer, in turns.
+pub(crate) fn dirty(labs: &Labs, dirt: Dirt, report: &mut Report) -> Result<()> {
+    let (ours, peer) = (share(&labs.ours), share(&labs.peer));
+    let mut our_pipe = Pipe::open(&labs.ours.pipe())?;
+    let mut peer_pipe = Pipe::open(&labs.peer.pipe())?;
+    let mut series: [Series; 6] = Default::default();
+    let [
+        clean,
+        prepare,
+        commit,
+        peer_clean,
+        peer_prepare,
+        peer_commit,
+    ] = &mut series;
+    for _ in 0..dirt.rounds {
+        for _ in 0..3 {
+            let mut set = Set::begin(&mut our_pipe, &ours, BACKUP)?;
+            set.prepare()?;
+            timed(clean, || set.commit())?;
+            set.abort()?;
+            let mut set = begun_clean(&mut peer_pipe, &peer)?;
+            timed(peer_clean, || set.commit())?;
+            set.finish()?;
+        }
+        let set = dirtied(&mut our_pipe, &ours, dirt, prepare, commit)?;
+        set.abort()?;
+        let set = dirtied(&mut peer_pipe, &peer, dirt, peer_prepare, peer_commit)?;
+        set.finish()?;
+        for target in [&ours, &peer] {
+            remove_dirt(target)?;
+        }
+    }
+    let [
+        clean,
+        prepare,
+        commit,
+        peer_clean,
+        peer_prepare,
+        peer_commit,
+    ] = series.each_ref().map(Series::median);
+    let row = |name: &str, clean: f64, prepare: f64, commit: f64| {
+        [
+            name.to_owned(),
+            format!("{clean:.2}"),
+            format!("{prepare:.0}"),
+            format!("{commit:.2}"),
+            format!("{:.2}", commit / clean),
+        ]
+    };
+    let [before, after] = [dirt.before >> 20, dirt.after >> 20];
+    report.table(
+        &format!("Commit with {before} MiB dirtied before Prepare and {after} MiB after it, ms"),
+        [
+            "agent",
+            "clean Commit",
+            "dirty Prepare",
+            "dirty Commit",
+            "dirty / clean",
+        ],
+        [
+            row("ours", clean, prepare, commit),
+            row("rpcd_fsrvp", peer_clean, peer_prepare, peer_commit),
+        ],
+    );
+    report.note(format!(
+        "Medians of {} dirty and {} clean sets.",
+        dirt.rounds,
+        dirt.rounds * 3
+    ));
+    report.goal(Goal::new(
+        "Commit, dirty / clean",
+        commit / clean,
+        Limit::AtMost(2.0),
+    ));
+    Ok(())
+}
+
+/// A set of a share that has nothing to write.
+fn begun_clean<'a>(pipe: &'a mut Pipe, target: &Target) -> Result<Set<'a>> {
+    let mut set = Set::begin(pipe, target, BACKUP)?;
+    target.flush()?;
+    set.prepare()?;
+    Ok(set)
+}
+
+fn dirtied<'a>(
+    pipe: &'a mut Pipe,
+    target: &Target,
+    dirt: Dirt,
+    prepare: &mut Series,
+    commit: &mut Series,
+) -> Result<Set<'a>> {
+    target.flush()?;
+    let mut set = Set::begin(pipe, target, BACKUP)?;
+    let [before, after] = files(target);
+    write(&before, dirt.before)?;
+    timed(prepare, || set.prepare())?;
+    write(&after, dirt.after)?;
+    timed(commit, || set.commit())?;
+    Ok(set)
+}
+
+fn files(target: &Target) -> [PathBuf; 2] {
+    ["before", "after"].map(|name| target.path.join(name))
+}
+
+fn write(path: &Path, bytes: usize) -> Result<()> {
+    let mut file = File::create(path)?;
+    let chunk = vec![0x5A_u8; CHUNK];
+    let mut left = bytes;
+    while left > 0 {
+        let part = chunk.get(..left.min(CHUNK)).unwrap_or_default();
+        file.write_all(part)?;
+        left = left.saturating_sub(part.len());
+    }
+    Ok(())
+}
+
+fn remove_dirt(target: &Target) -> Result<()> {
+    for path in files(target) {
+        fs::remove_file(path)?;
+    }
+    target.flush()
+}

@@ -1,0 +1,172 @@
+//! Speed of the agent on its pipe socket, side by side with Samba's rpcd_fsrvp and with the bare
+//! system calls, in one run.
+
+mod canned;
+mod commit;
+mod crowd;
+mod cycle;
+mod labs;
+mod null;
+mod pipe;
+mod report;
+mod stats;
+mod trace;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use labs::Labs;
+use report::Report;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What stands around the table in the file that `--readme` names.
+const MARKS: [&str; 2] = ["<!-- measured -->\n", "<!-- /measured -->\n"];
+
+#[derive(Parser)]
+#[command(name = "fsrvp-bench", about, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The agent's program [default: fsrvpd beside this program]
+    #[arg(long)]
+    agent: Option<PathBuf>,
+    /// Everything once, in seconds: shows that it can be measured, and judges no times
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Put the table into this file, between its marks
+    #[arg(long)]
+    readme: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The replier that decodes nothing, on a socket
+    #[command(hide = true)]
+    Canned { socket: PathBuf },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Commit,
+    Trace,
+    Dirty,
+    Cycle,
+    Null,
+    Crowd,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Some(Command::Canned { socket }) => canned::serve(socket),
+        None => run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fsrvp-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    fsrvp_testkit::machine_fits()?;
+    fsrvp_testkit::sweep()?;
+    let agent = match &arguments.agent {
+        Some(agent) => agent.clone(),
+        None => std::env::current_exe()?.with_file_name("fsrvpd"),
+    };
+    let labs = Labs::up(&agent)?;
+    let mut report = Report::default();
+    measure(arguments, &labs, &mut report)?;
+    drop(labs);
+    let text = report.markdown(&about()?);
+    println!("{text}");
+    if let Some(readme) = &arguments.readme {
+        put(readme, &text)?;
+    }
+    let missed = report.missed();
+    if arguments.quick || missed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("missed: {}", missed.join(", ")).into())
+}
+
+fn measure(arguments: &Arguments, labs: &Labs, report: &mut Report) -> Result<()> {
+    let quick = arguments.quick;
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let number = |full: usize, smoke: usize| if quick { smoke } else { full };
+    if wanted(Part::Commit) {
+        let files = number(100_000, 1_000);
+        let cases = [
+            ("empty subvolume".to_owned(), labs::share(&labs.ours)),
+            (
+                format!("{files} files"),
+                labs::share_of_many_files(&labs.ours, files)?,
+            ),
+        ];
+        commit::clean(labs, &cases, number(300, 2), report)?;
+    }
+    if wanted(Part::Trace) {
+        trace::run(labs, number(10, 2), report)?;
+    }
+    if wanted(Part::Dirty) {
+        let dirt = commit::Dirt {
+            before: number(2 << 30, 8 << 20),
+            after: 1 << 20,
+            rounds: number(5, 1),
+        };
+        commit::dirty(labs, dirt, report)?;
+    }
+    if wanted(Part::Cycle) {
+        cycle::run(labs, number(200, 1), report)?;
+    }
+    if wanted(Part::Null) {
+        let plan = null::Plan {
+            slices: number(16, 1),
+            slice: Duration::from_millis(if quick { 20 } else { 300 }),
+        };
+        let canned = labs.ours.dir().join("canned.sock");
+        null::run(&labs.ours.pipe(), &labs.peer.pipe(), &canned, plan, report)?;
+    }
+    if wanted(Part::Crowd) {
+        crowd::run(labs, 1_000, report)?;
+    }
+    Ok(())
+}
+
+/// What the figures were taken on.
+fn about() -> Result<String> {
+    let uname = rustix::system::uname();
+    let processors = std::thread::available_parallelism()?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let samba = fsrvp_testkit::Run::new("smbd").arg("--version").check()?;
+    Ok(format!(
+        "Linux {} on {processors} processors, {}, load average {} at the end of the run.",
+        uname.release().to_string_lossy(),
+        samba.stdout.trim().trim_start_matches("Version "),
+        load.split_whitespace().next().unwrap_or_default(),
+    ))
+}
+
+/// Puts the text between the marks of a file.
+fn put(path: &Path, text: &str) -> Result<()> {
+    let old = std::fs::read_to_string(path)?;
+    let [begin, end] = MARKS;
+    let (head, rest) = old
+        .split_once(begin)
+        .ok_or("the file has no mark for the table")?;
+    let (_, tail) = rest
+        .split_once(end)
+        .ok_or("the file has no mark after the table")?;
+    Ok(std::fs::write(
+        path,
+        format!("{head}{begin}{text}{end}{tail}"),
+    )?)
+}
