@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat};
 use crate::metrics;
 use crate::server::{Run, RunningServer, StartError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,6 +87,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
             .map(|id| id.trim().to_owned())
             .map_err(|error| setup("the boot id", &error))?,
     };
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("fsrvpd")
@@ -95,6 +97,18 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     // Threads that hang in a system call are left behind.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
+}
+
+/// Every open pipe takes a descriptor, and services begin with 1,024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 async fn serve(config: &Config, boot_id: String, begin_anew: bool) -> Result<(), DaemonError> {
