@@ -2,8 +2,9 @@
 //! and what the agent wants done is handed on before the next one gets its turn.
 //!
 //! The agent computes and never waits, so a plain mutex guards it: a call that needs no job and no
-//! commit is answered on the connection's own task without a hop. Commits run on the store's
-//! thread, jobs on theirs.
+//! commit is answered on the connection's own task without a hop. Jobs run on threads of their own;
+//! a job's thread also makes the commits that its outcome leads to, so that a call which waits for
+//! both waits for one thread. All other commits are made by the store's thread.
 
 use crate::clock::Clock;
 use crate::executor::Executor;
@@ -13,8 +14,8 @@ use fsrvp_proto::event::Event;
 use fsrvp_proto::{
     Action, Agent, AgentView, Call, CallId, Caller, Edit, JobId, JobOutcome, OwnNames, PersistId,
 };
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, mpsc};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
@@ -24,6 +25,9 @@ pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
 /// An agent with its driver.
 pub struct AgentCell {
     state: Mutex<State>,
+    /// Held by the thread that makes commits: they are made in the agent's order. Empty once the
+    /// last one is made.
+    store: Mutex<Option<Arc<dyn StateStore>>>,
     executor: Arc<Executor>,
     clock: Clock,
     events: EventSink,
@@ -38,8 +42,18 @@ struct State {
     /// The call that is being passed in, and its reply if that comes at once.
     current: Option<(CallId, Option<Response>)>,
     timeout: Option<Duration>,
-    commits: Option<mpsc::Sender<(PersistId, Vec<Edit>)>>,
+    commits: VecDeque<(PersistId, Vec<Edit>)>,
+    /// Tells the store's thread that there are commits; `None` when none is accepted any more.
+    wake: Option<mpsc::Sender<()>>,
     threads: Option<Threads>,
+}
+
+impl State {
+    fn wake_store(&self) {
+        if let Some(wake) = self.wake.as_ref().filter(|_| !self.commits.is_empty()) {
+            let _ = wake.send(());
+        }
+    }
 }
 
 struct Threads {
@@ -66,7 +80,7 @@ impl AgentCell {
         clock: Clock,
         events: EventSink,
     ) -> std::io::Result<Arc<Self>> {
-        let (commits, queue) = mpsc::channel();
+        let (wake, woken) = mpsc::channel();
         let cell = Arc::new_cyclic(|this| Self {
             state: Mutex::new(State {
                 agent,
@@ -74,9 +88,11 @@ impl AgentCell {
                 waiting: HashMap::new(),
                 current: None,
                 timeout: None,
-                commits: Some(commits),
+                commits: VecDeque::new(),
+                wake: Some(wake),
                 threads: None,
             }),
+            store: Mutex::new(Some(store)),
             executor,
             clock,
             events,
@@ -86,7 +102,7 @@ impl AgentCell {
         let owner = Arc::downgrade(&cell);
         let store = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || commit_all(&queue, &*store, &owner))?;
+            .spawn(move || commit_when_woken(&woken, &owner))?;
         let timer = tokio::spawn(run_timer(Arc::clone(&cell)));
         cell.lock().threads = Some(Threads { store, timer });
         cell.with(|_, _| {});
@@ -110,6 +126,7 @@ impl AgentCell {
                 },
             );
             self.pump(&mut state);
+            state.wake_store();
             if let Some((_, Some(response))) = state.current.take() {
                 return Some(response);
             }
@@ -140,7 +157,7 @@ impl AgentCell {
     /// which ends when the commits handed to it before are done.
     pub fn close(&self) -> Option<std::thread::JoinHandle<()>> {
         let mut state = self.lock();
-        state.commits = None;
+        state.wake = None;
         let threads = state.threads.take()?;
         threads.timer.abort();
         Some(threads.store)
@@ -150,27 +167,54 @@ impl AgentCell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Passes something to the agent and leaves the commits to the store's thread.
     fn with(&self, change: impl FnOnce(&mut Agent, fsrvp_proto::Now)) {
         let mut state = self.lock();
         change(&mut state.agent, self.clock.now());
         self.pump(&mut state);
+        state.wake_store();
     }
 
+    /// Called on the job's thread, which may block.
     fn job_ended(&self, id: JobId, outcome: JobOutcome) {
-        self.with(|agent, now| agent.handle_job(now, id, outcome));
+        {
+            let mut state = self.lock();
+            state.agent.handle_job(self.clock.now(), id, outcome);
+            self.pump(&mut state);
+        }
+        match self.store.try_lock() {
+            Ok(store) => self.make_commits(store.as_deref()),
+            Err(TryLockError::Poisoned(store)) => self.make_commits(store.into_inner().as_deref()),
+            Err(TryLockError::WouldBlock) => self.lock().wake_store(),
+        }
     }
 
-    fn persisted(&self, id: PersistId, result: Result<(), String>) {
-        self.with(|agent, now| agent.handle_persisted(now, id, result));
+    /// Makes the commits that the agent has asked for. The caller has locked `store`.
+    fn make_commits(&self, store: Option<&dyn StateStore>) {
+        let Some(store) = store else { return };
+        loop {
+            let Some((id, edits)) = self.lock().commits.pop_front() else {
+                return;
+            };
+            let result = store.commit(&edits).map_err(|error| {
+                tracing::error!(error = %error, "the table could not be stored");
+                error.to_string()
+            });
+            let mut state = self.lock();
+            state.agent.handle_persisted(self.clock.now(), id, result);
+            self.pump(&mut state);
+        }
     }
 
-    /// Performs what the agent asks for, in its order.
+    /// Performs what the agent asks for, in its order. What is only told to the operator waits
+    /// until clients have their replies.
     fn pump(&self, state: &mut State) {
+        let mut events = Vec::new();
         while let Some(action) = state.agent.poll_action() {
             match action {
                 Action::Persist { id, edits } => {
-                    if let Some(commits) = &state.commits {
-                        let _ = commits.send((id, edits));
+                    if state.wake.is_some() {
+                        state.commits.push_back((id, edits));
                     }
                 }
                 Action::Run { id, job } => {
@@ -190,7 +234,7 @@ impl AgentCell {
                         }
                     }
                 },
-                Action::Report(event) => (self.events)(event),
+                Action::Report(event) => events.push(event),
             }
         }
         let timeout = state.agent.poll_timeout();
@@ -198,6 +242,7 @@ impl AgentCell {
             state.timeout = timeout;
             self.timer.notify_one();
         }
+        events.into_iter().for_each(&self.events);
     }
 }
 
@@ -215,23 +260,21 @@ impl Drop for CallerGone<'_> {
                 .agent
                 .handle_caller_gone(self.cell.clock.now(), self.id);
             self.cell.pump(&mut state);
+            state.wake_store();
         }
     }
 }
 
-fn commit_all(
-    queue: &mpsc::Receiver<(PersistId, Vec<Edit>)>,
-    store: &dyn StateStore,
-    owner: &Weak<AgentCell>,
-) {
-    for (id, edits) in queue {
-        let result = store.commit(&edits).map_err(|error| {
-            tracing::error!(error = %error, "the table could not be stored");
-            error.to_string()
-        });
-        match owner.upgrade() {
-            Some(cell) => cell.persisted(id, result),
-            None => return,
+fn commit_when_woken(woken: &mpsc::Receiver<()>, owner: &Weak<AgentCell>) {
+    loop {
+        let goes_on = woken.recv().is_ok();
+        let Some(cell) = owner.upgrade() else { return };
+        // Also waits for a job's thread that is making commits: none may be under way at the end.
+        let mut store = cell.store.lock().unwrap_or_else(PoisonError::into_inner);
+        cell.make_commits(store.as_deref());
+        if !goes_on {
+            *store = None;
+            return;
         }
     }
 }
