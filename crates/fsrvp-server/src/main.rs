@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[command(name = "fsrvpd", version)]
 struct Arguments {
     /// The configuration file.
-    #[arg(long, default_value = "/etc/fsrvpd/fsrvpd.toml")]
+    #[arg(long, default_value = "/etc/fsrvpd.toml")]
     config: PathBuf,
     /// Check the configuration file and end.
     #[arg(long)]
