@@ -12,7 +12,7 @@ import json
 import sys
 import uuid
 
-MODULES = ("flows", "names", "sets", "states", "seal", "garbage")
+MODULES = ("flows", "names", "sets", "states", "seal", "garbage", "leaks")
 
 
 def cases():
@@ -36,7 +36,8 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--env")
     parser.add_argument("--who", default="backup", choices=["backup", "admin", "plain"])
-    parser.add_argument("--level", default="none")
+    parser.add_argument("--level", default="integrity",
+                        choices=["none", "connect", "packet", "integrity", "privacy"])
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     if arguments.list:

@@ -13,6 +13,7 @@ const IMPACKET: &str = "impacket==0.13.1";
 pub struct Judge {
     python: PathBuf,
     script: PathBuf,
+    level: Option<String>,
 }
 
 impl Judge {
@@ -25,6 +26,7 @@ impl Judge {
         let judge = Self {
             python: workspace.join("target/judges/bin/python"),
             script: workspace.join("tests/judges/judge.py"),
+            level: None,
         };
         let works = || judge.run(["-c", "import impacket"]).check().is_ok();
         if !judge.python.exists() || !works() {
@@ -40,6 +42,14 @@ impl Judge {
                 .check()?;
         }
         Ok(judge)
+    }
+
+    /// Calls at this level (none, connect, packet, integrity, privacy) instead of the least that the
+    /// laboratory's agent accepts.
+    #[must_use]
+    pub fn at_level(mut self, level: &str) -> Self {
+        self.level = Some(level.to_owned());
+        self
     }
 
     /// Every case that the judges know, by `module::name`; `wanted` picks.
@@ -114,8 +124,10 @@ impl Judge {
     }
 
     fn in_lab(&self, lab: &Lab) -> Run {
+        let level = self.level.as_deref().unwrap_or(lab.min_auth_level().name());
         let run = self.run([Path::new("-B"), &self.script]);
-        run.arg("--env")
+        run.args(["--level", level])
+            .arg("--env")
             .arg(lab.environment_file())
             .limit(Duration::from_secs(300))
     }

@@ -1,5 +1,6 @@
 //! A list of named cases with one laboratory.
 
+use crate::Judge;
 use fsrvp_testkit::{
     AgentKind, Lab, LabOptions, laboratory_required, machine_fits, programs, sweep,
 };
@@ -63,6 +64,12 @@ impl Suite {
     pub fn cases(mut self, cases: impl IntoIterator<Item = Case>) -> Self {
         self.cases.extend(cases);
         self
+    }
+
+    /// Ends with a look for what the other cases, their crashes and restarts may have left behind.
+    #[must_use]
+    pub fn and_nothing_is_left(self) -> Self {
+        self.cases(Judge::cases(|name| name == "leaks::nothing_is_left"))
     }
 
     /// Runs the cases that the command line asks for, as cargo's own harness would.

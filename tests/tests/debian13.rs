@@ -2,7 +2,7 @@
 
 use fsrvp_testkit::{Lab, LabOptions, ShareKey};
 use fsrvp_tests::restarts::{Victim, set_with};
-use fsrvp_tests::walk::walk;
+use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Judge, Suite, debian, fail};
 use std::process::ExitCode;
 
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     for key in [ShareKey::A, ShareKey::Hidden, ShareKey::Subdir] {
         for writable in [false, true] {
             let name = format!("{}_{}", if writable { "rw" } else { "ro" }, key.key());
-            suite = suite.case(name.to_lowercase(), move |lab| walk(lab, key, writable));
+            suite = suite.case(name.to_lowercase(), move |lab| {
+                Walk::of(lab).run(key, writable)
+            });
         }
     }
     suite
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         .case("everything_restarted", |lab| {
             set_with(lab, Victim::Everything)
         })
+        .and_nothing_is_left()
         .run()
 }
 

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         .case("agent_killed", |lab| set_with(lab, Victim::AgentKilled))
         .case("everything", |lab| set_with(lab, Victim::Everything))
         .case("samba_dcerpcd_does_not_keep_the_pipe", stolen_pipe)
+        .and_nothing_is_left()
         .run()
 }
 

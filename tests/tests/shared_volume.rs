@@ -11,5 +11,6 @@ fn main() -> ExitCode {
     ];
     Suite::new(|agent| LabOptions::for_test(agent).allow_shared_volume())
         .cases(Judge::cases(|name| wanted.contains(&name)))
+        .and_nothing_is_left()
         .run()
 }

@@ -1,7 +1,7 @@
 //! `rpcclient` makes, uses and deletes shadow copies of every kind of share.
 
 use fsrvp_testkit::{AgentKind, Lab, LabOptions, ShareKey};
-use fsrvp_tests::walk::{create, exposed, put, succeeds, walk};
+use fsrvp_tests::walk::{Walk, exposed};
 use fsrvp_tests::{CaseResult, Suite, fail};
 use std::process::ExitCode;
 
@@ -10,26 +10,30 @@ fn main() -> ExitCode {
     for key in [ShareKey::A, ShareKey::B, ShareKey::Hidden, ShareKey::Subdir] {
         for writable in [false, true] {
             let name = format!("{}_{}", if writable { "rw" } else { "ro" }, key.key());
-            suite = suite.case(name.to_lowercase(), move |lab| walk(lab, key, writable));
+            suite = suite.case(name.to_lowercase(), move |lab| {
+                Walk::of(lab).run(key, writable)
+            });
         }
     }
     suite
         .case("two_volumes_in_one_set", two_volumes)
         .case("a_plain_user_is_refused", plain_user)
+        .and_nothing_is_left()
         .run()
 }
 
 fn two_volumes(lab: &Lab) -> CaseResult {
+    let walk = Walk::of(lab);
     let names = [ShareKey::A, ShareKey::B].map(|key| lab.share(key).name);
-    let created = create(lab, "rw", &names)?;
+    let created = walk.create("rw", &names)?;
     for (name, copy) in names.iter().zip(&created.copies) {
-        if !put(lab, &exposed(name, copy), "made")? {
+        if !walk.put(&exposed(name, copy), "made")? {
             return fail(format!("the copy of {name} cannot be written"));
         }
     }
-    succeeds(lab, &format!("fss_recovery_complete {}", created.set))?;
+    walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
     for (name, copy) in names.iter().zip(&created.copies) {
-        succeeds(lab, &format!("fss_delete {name} {} {copy}", created.set))?;
+        walk.succeeds(&format!("fss_delete {name} {} {copy}", created.set))?;
     }
     Ok(())
 }
@@ -38,7 +42,7 @@ fn plain_user(lab: &Lab) -> CaseResult {
     let share = lab.share(ShareKey::A).name;
     for command in ["fss_is_path_sup", "fss_create_expose backup ro"] {
         let output = lab
-            .rpcclient(lab.plain(), "", &format!("{command} {share}"))
+            .rpcclient(lab.plain(), &format!("{command} {share}"))
             .output()?;
         if !output.says("0x80070005") {
             return fail(format!("{command}: {}", output.text()));

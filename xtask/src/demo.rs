@@ -64,7 +64,7 @@ fn tell(lab: &Lab, programs: &Path) -> Outcome {
         who.user
     );
     let smbclient = |share: &str, commands: &str| lab.smbclient(who, share, commands);
-    let rpcclient = |command: &str| lab.rpcclient(who, "", command);
+    let rpcclient = |command: &str| lab.rpcclient(who, command);
     let status = Run::new(programs.join("fsrvpctl"))
         .arg("--socket")
         .arg(lab.admin_socket())

@@ -8,9 +8,6 @@ use fsrvp_testkit::{
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Until RPC security exists, no caller can reach a higher level.
-const DEFAULT_MIN_AUTH: Level = Level::None;
-
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Boot a laboratory, leave it running and write DIR/env
@@ -53,7 +50,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "SHORT[,LONG]", value_parser = sequence_timeout)]
     sequence_timeout: Option<SequenceTimeout>,
     /// Least RPC security that the agent accepts
-    #[arg(long, value_enum, default_value_t = DEFAULT_MIN_AUTH)]
+    #[arg(long, value_enum, default_value_t = Level::Integrity)]
     min_auth: Level,
     /// Whose agent serves the pipe
     #[arg(long, value_enum, default_value_t = AgentName::Ours)]

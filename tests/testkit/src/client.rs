@@ -1,20 +1,22 @@
 //! Samba's own clients, pointed at the laboratory.
 
 use crate::samba::Account;
-use crate::{Lab, Run};
+use crate::{Lab, MinAuthLevel, Run};
 
 pub use crate::samba::{Account as LabAccount, Accounts};
 
 impl Lab {
-    /// `rpcclient` on the agent's pipe, one command. `options` stand in the binding's brackets.
+    /// `rpcclient` on the agent's pipe, one command, with as much security as the agent asks for.
     #[must_use]
-    pub fn rpcclient(&self, who: &Account, options: &str, command: &str) -> Run {
-        let binding = match options {
-            "" => "ncacn_np:127.0.0.1".to_owned(),
-            options => format!("ncacn_np:127.0.0.1[{options}]"),
-        };
+    pub fn rpcclient(&self, who: &Account, command: &str) -> Run {
+        self.rpcclient_with(who, self.binding_options(), command)
+    }
+
+    /// The same with these options in the binding's brackets.
+    #[must_use]
+    pub fn rpcclient_with(&self, who: &Account, options: &str, command: &str) -> Run {
         self.samba_client("rpcclient", who)
-            .arg(binding)
+            .arg(binding(options))
             .args(["-c", command])
     }
 
@@ -30,9 +32,23 @@ impl Lab {
     /// `smbtorture`, one or more tests by their full names.
     #[must_use]
     pub fn smbtorture(&self, who: &Account, tests: &[&str]) -> Run {
+        self.smbtorture_with(who, self.binding_options(), tests)
+    }
+
+    /// The same with these options in the binding's brackets.
+    #[must_use]
+    pub fn smbtorture_with(&self, who: &Account, options: &str, tests: &[&str]) -> Run {
         // It leaves its scratch directory where it runs.
         let run = self.samba_client("smbtorture", who).directory(self.dir());
-        run.arg("ncacn_np:127.0.0.1").args(tests)
+        run.arg(binding(options)).args(tests)
+    }
+
+    fn binding_options(&self) -> &'static str {
+        match self.min_auth_level() {
+            MinAuthLevel::None => "",
+            MinAuthLevel::Integrity => "sign",
+            MinAuthLevel::Privacy => "seal",
+        }
     }
 
     fn samba_client(&self, program: &str, who: &Account) -> Run {
@@ -41,5 +57,12 @@ impl Lab {
             .arg(self.smb_conf())
             .args(["-p", &self.port().to_string()])
             .args(["-U", &who.credentials()])
+    }
+}
+
+fn binding(options: &str) -> String {
+    match options {
+        "" => "ncacn_np:127.0.0.1".to_owned(),
+        options => format!("ncacn_np:127.0.0.1[{options}]"),
     }
 }

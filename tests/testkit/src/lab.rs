@@ -53,7 +53,7 @@ impl LabOptions {
             agent,
             settings: AgentSettings {
                 profile: Profile::Spec,
-                min_auth_level: MinAuthLevel::None,
+                min_auth_level: MinAuthLevel::Integrity,
                 sequence_timeout: None,
                 allow_shared_volume: false,
                 log_level: "debug".to_owned(),
@@ -87,7 +87,7 @@ impl LabOptions {
         self
     }
 
-    /// `min_auth_level`.
+    /// `min_auth_level`; integrity unless set.
     #[must_use]
     pub fn min_auth_level(mut self, level: MinAuthLevel) -> Self {
         self.settings.min_auth_level = level;
@@ -347,6 +347,12 @@ impl Lab {
     #[must_use]
     pub fn plain(&self) -> &Account {
         &self.record.accounts.plain
+    }
+
+    /// Least RPC security that the agent accepts. Samba's own agent accepts any, and gets the same.
+    #[must_use]
+    pub fn min_auth_level(&self) -> MinAuthLevel {
+        self.record.options.settings.min_auth_level
     }
 
     /// smbd's TCP port on 127.0.0.1.

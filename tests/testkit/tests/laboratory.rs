@@ -59,11 +59,7 @@ fn a_laboratory_is_what_it_promises_and_leaves_no_trace() {
     assert_eq!(lab.share(ShareKey::A).path, lab.share(ShareKey::A2).path);
 
     // Two of the accounts may make shadow copies, by their groups alone; the third may not.
-    let supports = |who| {
-        lab.rpcclient(who, "", "fss_is_path_sup vm")
-            .output()
-            .unwrap()
-    };
+    let supports = |who| lab.rpcclient(who, "fss_is_path_sup vm").output().unwrap();
     assert!(supports(lab.backup()).says("supports shadow copy requests"));
     assert!(supports(lab.admin()).says("supports shadow copy requests"));
     assert!(supports(lab.plain()).says("0x80070005"));
