@@ -1,8 +1,10 @@
 //! `smbtorture rpc.fsrvp` under the profile whose answers it insists on, and what else that profile
 //! changes.
 
-use fsrvp_testkit::{Lab, LabOptions, Profile, SequenceTimeout};
+use fsrvp_testkit::{Lab, LabOptions, Profile, SequenceTimeout, ShareKey};
+use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
+use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     Suite::new(options)
         .case("ten_of_ten_in_one_process", ten_of_ten)
         .case("ten_of_ten_in_one_process_again", ten_of_ten)
+        .case("previous_versions_hold_the_data", previous_versions)
         .cases(Judge::cases(|name| {
             name == "sets::two_shares_of_a_volume_share_a_copy"
         }))
@@ -57,8 +60,34 @@ fn ten_of_ten(lab: &Lab) -> CaseResult {
     fail(format!("{missing:?} did not succeed\n{}", output.text()))
 }
 
+/// What Windows shows under "Previous Versions", as smbclient sees it.
+fn previous_versions(lab: &Lab) -> CaseResult {
+    let (share, walk) = (lab.share(ShareKey::Torture), Walk::of(lab));
+    let file = share.path.join("moment");
+    fs::write(&file, "before")?;
+    let created = walk.create("ro", &[share.name])?;
+    fs::write(&file, "after")?;
+    let listing = lab
+        .smbclient(lab.backup(), share.name, "allinfo moment")
+        .check()?;
+    let label = listing
+        .stdout
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("@GMT-"));
+    let Some(label) = label else {
+        return fail(listing.text());
+    };
+    walk.holds(share.name, &format!(r"{label}\moment"), "before")?;
+    walk.holds(share.name, "moment", "after")?;
+    for copy in &created.copies {
+        walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
+    }
+    wait_for_no_previous_version(lab)
+}
+
 fn wait_for_no_previous_version(lab: &Lab) -> CaseResult {
-    let share = lab.share(fsrvp_testkit::ShareKey::Torture).name;
+    let share = lab.share(ShareKey::Torture).name;
     let began = std::time::Instant::now();
     loop {
         let listing = lab.smbclient(lab.admin(), share, "allinfo .").output()?;
