@@ -40,6 +40,8 @@ pub struct Service {
     pub logon_limit: Duration,
     /// Bounds the log lines about refused callers.
     pub refusals: Arc<LogGate>,
+    /// Bounds the log lines about connections that we close: refused logons among them.
+    pub closures: LogGate,
 }
 
 type Reply<'a> = Pin<Box<dyn Future<Output = (u32, Result<Bytes, FaultStatus>)> + Send + 'a>>;
@@ -57,7 +59,15 @@ pub async fn serve<S: PduStream>(
         Ok(None) => {}
         Ok(Some(reason)) => {
             metrics::closed(&reason);
-            tracing::info!(client = ?peer.caller.address, reason = %reason, "connection closed");
+            if let Some(suppressed) = service.closures.admit(service.clock.monotonic()) {
+                tracing::info!(
+                    client = ?peer.caller.address,
+                    pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
+                    reason = %reason,
+                    suppressed,
+                    "connection closed"
+                );
+            }
             stream.close().await;
         }
         Err(error) => {
@@ -81,7 +91,10 @@ async fn drive<S: PduStream>(
         let mut close = None;
         while let Some(action) = association.poll_action() {
             match action {
-                ServerAction::Transmit(pdu) => output.push(pdu),
+                ServerAction::Transmit(pdu) => {
+                    tracing::trace!(client = ?peer.caller.address, length = pdu.len(), "sent");
+                    output.push(pdu);
+                }
                 ServerAction::Call(call) => {
                     let id = call.call_id;
                     let handling = service.dispatcher.handle(peer, call);
@@ -131,7 +144,14 @@ async fn drive<S: PduStream>(
                 }
             }
             read = stream.read(), if association.wants_data() => match read? {
-                Some(bytes) => association.handle_data(service.clock.monotonic(), &bytes),
+                Some(bytes) => {
+                    tracing::trace!(
+                        client = ?peer.caller.address,
+                        length = bytes.len(),
+                        "received"
+                    );
+                    association.handle_data(service.clock.monotonic(), &bytes);
+                }
                 None => return Ok(None),
             },
             () = &mut sleep => {

@@ -166,6 +166,7 @@ impl RunningServer {
             logons: Arc::new(Semaphore::new(LOGONS)),
             logon_limit: LOGON_LIMIT,
             refusals,
+            closures: LogGate::default(),
         });
         let provider: Arc<dyn SecurityProvider> = Arc::new(crate::security::provider(
             config,

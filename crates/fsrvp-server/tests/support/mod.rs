@@ -45,8 +45,24 @@ impl Lab {
     }
 
     pub(crate) fn configure(&self, server: &str) {
+        self.write_config("", server);
+    }
+
+    /// Adds lines to `[listen.tcp]`.
+    pub(crate) fn configure_listener(&self, tcp: &str) {
+        self.write_config(tcp, "");
+    }
+
+    /// Logs all there is to say.
+    pub(crate) fn log_everything(&self) {
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        let config = format!("[log]\nlevel = \"trace\"\n{config}");
+        std::fs::write(self.config(), config).unwrap();
+    }
+
+    fn write_config(&self, tcp: &str, server: &str) {
         let text = format!(
-            "[admin]\nsocket = {:?}\n[listen.tcp]\naddress = \"127.0.0.1:0\"\n\
+            "[admin]\nsocket = {:?}\n[listen.tcp]\naddress = \"127.0.0.1:0\"\n{tcp}\n\
              [[server]]\nname = \"LAB\"\nstatic_shares = {:?}\npipe_directory = {:?}\n\
              state_dir = {:?}\nrun_dir = {:?}\n{server}\n",
             self.admin_socket(),
@@ -74,6 +90,11 @@ impl Lab {
         self.path("ncalrpc/np/fssagentrpc")
     }
 
+    /// A place for a users file.
+    pub(crate) fn users_file(&self) -> PathBuf {
+        self.path("users.toml")
+    }
+
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.path("admin.sock")
     }
@@ -94,9 +115,26 @@ impl Lab {
 
     /// Starts the daemon and waits until it serves.
     pub(crate) fn start(&self) -> Daemon {
+        self.start_as(self.command())
+    }
+
+    /// The same with these limits of open files.
+    pub(crate) fn start_with_descriptors(&self, soft: u32, hard: u32) -> Daemon {
+        let plain = self.command();
+        let mut command = Command::new("prlimit");
+        command
+            .arg(format!("--nofile={soft}:{hard}"))
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
+        self.start_as(command)
+    }
+
+    fn start_as(&self, mut command: Command) -> Daemon {
         let log = self.path("log");
         let file = std::fs::File::create(&log).unwrap();
-        let child = self.command().stderr(file).spawn().unwrap();
+        let child = command.stderr(file).spawn().unwrap();
         let daemon = Daemon {
             child,
             socket: self.socket(),
@@ -169,15 +207,36 @@ impl Daemon {
         }
     }
 
-    pub(crate) async fn tcp_client(&self) -> FsrvpClient {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The pipe's socket.
+    pub(crate) fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
+    /// Waits until a client is taken again.
+    pub(crate) fn wait_for_places(&self, taken: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !taken() {
+            assert!(begun.elapsed() < PATIENCE, "no place");
+        }
+    }
+
+    /// The port of the TCP listener.
+    pub(crate) fn port(&self) -> u16 {
         let log = self.log();
         let port = log
             .lines()
             .filter(|line| line.contains("TCP listener is open"))
             .find_map(|line| line.split("port=").nth(1))
             .unwrap_or_else(|| panic!("no port in the log:\n{log}"));
-        let port: u16 = port.trim().parse().unwrap();
-        FsrvpClient::connect_tcp(("127.0.0.1", port), Options::default())
+        port.trim().parse().unwrap()
+    }
+
+    pub(crate) async fn tcp_client(&self) -> FsrvpClient {
+        FsrvpClient::connect_tcp(("127.0.0.1", self.port()), Options::default())
             .await
             .unwrap()
     }
