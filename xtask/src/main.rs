@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod embedded;
 mod floors;
+mod fuzz;
 mod lab;
 mod licences;
 mod raw_protocol;
@@ -30,6 +31,8 @@ enum Command {
     /// A private Samba with an agent on loop volumes, left running
     #[command(subcommand)]
     Lab(lab::Command),
+    /// The fuzz targets for a while each
+    Fuzz(fuzz::Fuzz),
     /// Samba's own suite of DCE/RPC protocol tests against our runtime over TCP
     RawProtocol,
     /// Everything that CI runs
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(command) => lab::run(command),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::RawProtocol => raw_protocol::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -66,6 +66,9 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
         });
     }
     steps.run("benchmarks, the quick form", bench::smoke);
+    if arguments.long {
+        steps.run("fuzzing", || fuzz::run(&fuzz::Fuzz::default()));
+    }
     steps.close(&counts)
 }
 

@@ -3,6 +3,7 @@
 use crate::admin::{self, Admin, Administered};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat};
+use crate::dispatch::Inspect;
 use crate::metrics;
 use crate::server::{Run, RunningServer, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,6 +28,8 @@ pub struct Options {
     pub boot_id: Option<String>,
     /// Begin with an empty table although copies exist.
     pub begin_anew: bool,
+    /// For tests: sees each request that decodes.
+    pub inspect: Option<Inspect>,
 }
 
 /// Why the daemon does not run.
@@ -93,7 +96,13 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         .thread_name("fsrvpd")
         .build()
         .map_err(|error| setup("the runtime", &error))?;
-    let result = runtime.block_on(serve(&config, boot_id, options.begin_anew));
+    let run = Run {
+        clock: Clock::start(),
+        boot_id,
+        begin_anew: options.begin_anew,
+        inspect: options.inspect,
+    };
+    let result = runtime.block_on(serve(&config, run));
     // Threads that hang in a system call are left behind.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
@@ -111,12 +120,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(config: &Config, boot_id: String, begin_anew: bool) -> Result<(), DaemonError> {
-    let run = Run {
-        clock: Clock::start(),
-        boot_id,
-        begin_anew,
-    };
+async fn serve(config: &Config, run: Run) -> Result<(), DaemonError> {
     let prometheus = metrics::install().map_err(|error| setup("the figures", &error))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| setup("signals", &error))?;

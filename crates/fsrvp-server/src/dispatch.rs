@@ -25,6 +25,10 @@ pub struct Peer {
     pub tcp_port: Option<u16>,
 }
 
+/// Sees each request that decodes, before it is judged. The program has none; a test's control uses
+/// it to do what the program must not do.
+pub type Inspect = fn(&Request);
+
 /// Serves the FileServerVssAgent interface for one server.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -34,6 +38,7 @@ pub struct Dispatcher {
     calls: metrics::Calls,
     refusals: Arc<LogGate>,
     clock: Clock,
+    inspect: Option<Inspect>,
 }
 
 impl Dispatcher {
@@ -46,6 +51,7 @@ impl Dispatcher {
         server: String,
         refusals: Arc<LogGate>,
         clock: Clock,
+        inspect: Option<Inspect>,
     ) -> Self {
         let calls = metrics::Calls::new(&server);
         Self {
@@ -55,6 +61,7 @@ impl Dispatcher {
             calls,
             refusals,
             clock,
+            inspect,
         }
     }
 
@@ -93,6 +100,9 @@ impl Dispatcher {
                 "a request was tampered with"
             );
             return Err(FaultStatus::ACCESS_DENIED);
+        }
+        if let Some(inspect) = self.inspect {
+            inspect(&request);
         }
         let method = request.opnum();
         let context = call.security.as_ref().map(|security| &*security.identity);

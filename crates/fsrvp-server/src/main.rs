@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         check_only: arguments.check_config,
         boot_id: arguments.boot_id,
         begin_anew: arguments.begin_anew,
+        inspect: None,
     };
     match daemon::run(&options) {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use crate::authz::Authorizer;
 use crate::clock::Clock;
 use crate::config::{ListenConfig, MinAuthLevel, ProfileName, ServerConfig};
 use crate::connection::Service;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, Inspect};
 use crate::environment::{Environment, EnvironmentError};
 use crate::executor::Executor;
 use crate::laboratory;
@@ -54,6 +54,8 @@ pub struct Run {
     pub boot_id: String,
     /// Begin with an empty table although copies exist, and remove them.
     pub begin_anew: bool,
+    /// For tests: sees each request that decodes.
+    pub inspect: Option<Inspect>,
 }
 
 /// Why a server does not start.
@@ -161,6 +163,7 @@ impl RunningServer {
                 name.clone(),
                 Arc::clone(&refusals),
                 clock,
+                run.inspect,
             ),
             clock,
             logons: Arc::new(Semaphore::new(LOGONS)),

@@ -9,6 +9,7 @@
 )]
 
 mod attacker;
+mod coerce;
 mod floods;
 mod logons;
 mod others;

@@ -131,6 +131,14 @@ impl Lab {
         self.start_as(command)
     }
 
+    /// Another program in place of the daemon.
+    pub(crate) fn start_program(&self, program: &std::path::Path) -> Daemon {
+        let plain = self.command();
+        let mut command = Command::new(program);
+        command.args(plain.get_args()).stdin(Stdio::null());
+        self.start_as(command)
+    }
+
     fn start_as(&self, mut command: Command) -> Daemon {
         let log = self.path("log");
         let file = std::fs::File::create(&log).unwrap();

@@ -1,0 +1,154 @@
+//! ShadowCoerce (CVE-2022-30154): the host of a UNC name is compared with our own names and never
+//! looked up, connected to or asked for anything.
+
+use crate::attacker::{Door, Logon, Peer};
+use crate::support::Daemon;
+use crate::{Target, lab};
+use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use uuid::Uuid;
+
+/// Hosts as attackers write them: names, addresses, and what Windows takes for WebDAV. The control
+/// really asks for these, so none of them leads out of the machine.
+const HOSTS: [&str; 12] = [
+    "listener",
+    "listener.example",
+    "127.0.0.9",
+    "::1",
+    "[::1]",
+    "fe80--1.ipv6-literal.net",
+    "0--1.ipv6-literal.net",
+    "listener@80",
+    "listener@SSL@443",
+    "127.0.0.9@80",
+    "listener@80\\DavWWWRoot",
+    "2130706441",
+];
+
+/// Opnums 3, 8, 9, 10 and 11.
+fn requests(unc: &str) -> Vec<Request> {
+    let share_name = unc.to_owned();
+    let shadow_copy_set_id = ShadowCopySetId(Uuid::from_u128(3));
+    let shadow_copy_id = ShadowCopyId(Uuid::from_u128(4));
+    vec![
+        Request::AddToShadowCopySet {
+            client_shadow_copy_id: crate::support::client_copy(),
+            shadow_copy_set_id,
+            share_name: share_name.clone(),
+        },
+        Request::IsPathSupported {
+            share_name: share_name.clone(),
+        },
+        Request::IsPathShadowCopied {
+            share_name: share_name.clone(),
+        },
+        Request::GetShareMapping {
+            shadow_copy_id,
+            shadow_copy_set_id,
+            share_name: share_name.clone(),
+            level: 1,
+        },
+        Request::DeleteShareMapping {
+            shadow_copy_set_id,
+            shadow_copy_id,
+            share_name,
+        },
+    ]
+}
+
+/// strace on a process with all its threads and children.
+struct Trace {
+    strace: Child,
+    file: tempfile::NamedTempFile,
+}
+
+impl Trace {
+    fn of(daemon: &Daemon) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut strace = Command::new("strace")
+            .args(["-f", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o"])
+            .arg(file.path())
+            .args(["-p", &daemon.pid().to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(strace.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("attached"), "{line}");
+        Self { strace, file }
+    }
+
+    /// The calls that name an address of a network.
+    fn network_calls(mut self) -> Vec<String> {
+        let pid = rustix::process::Pid::from_child(&self.strace);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.strace.wait().unwrap();
+        let text = std::fs::read_to_string(self.file.path()).unwrap();
+        let is_network = |line: &&str| line.contains("AF_INET");
+        text.lines().filter(is_network).map(str::to_owned).collect()
+    }
+}
+
+fn strace_is_there() -> bool {
+    if Command::new("strace").arg("-V").output().is_ok() {
+        return true;
+    }
+    println!("skipped: strace is not installed");
+    let required = std::env::var_os("FSRVP_REQUIRE_LAB").is_some_and(|value| value == "1");
+    assert!(!required, "strace is not installed");
+    false
+}
+
+/// What the daemon says to the network while it is asked about a host.
+fn provoked(daemon: &Daemon, peer: &mut Peer, host: &str) -> Vec<String> {
+    let trace = Trace::of(daemon);
+    for request in requests(&format!(r"\\{host}\NETLOGON")) {
+        let response = peer.call(&request);
+        assert_ne!(response.status().0, 0, "{request:?}");
+    }
+    trace.network_calls()
+}
+
+#[test]
+fn hosts_of_unc_names_are_never_asked() {
+    if !strace_is_there() {
+        return;
+    }
+    let lab = lab("");
+    let daemon = lab.start();
+    let mut target = Target::new(&daemon);
+    let mut peer = Peer::new(&daemon, Door::Pipe, Logon::RIGHT);
+    for host in HOSTS {
+        let calls = provoked(&daemon, &mut peer, host);
+        assert!(calls.is_empty(), "{host}: {calls:?}");
+    }
+    target.stands("ShadowCoerce");
+}
+
+/// The same test against a daemon that does ask: the control.
+#[test]
+fn a_daemon_that_asks_is_caught() {
+    if !strace_is_there() {
+        return;
+    }
+    let lab = lab("");
+    let daemon = lab.start_program(&control());
+    let mut peer = Peer::new(&daemon, Door::Pipe, Logon::RIGHT);
+    for host in ["127.0.0.9", "::1", "[::1]", "127.0.0.9@80", "localhost"] {
+        let calls = provoked(&daemon, &mut peer, host);
+        // Each of the five methods.
+        assert!(calls.len() >= 5, "{host}: {calls:?}");
+    }
+}
+
+/// The example beside the programs that cargo has built for this test.
+fn control() -> PathBuf {
+    let programs = Path::new(env!("CARGO_BIN_EXE_fsrvpd")).parent().unwrap();
+    let control = programs.join("examples/resolving_fsrvpd");
+    let how = "cargo builds it with all tests of the package, and with --examples";
+    assert!(control.exists(), "{} is missing: {how}", control.display());
+    control
+}
