@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI runs.
 
-use crate::{Outcome, bench, floors, lab, licences, raw_protocol, workspace};
+use crate::{Outcome, bench, floors, fuzz, lab, licences, raw_protocol, workspace};
 use fsrvp_testkit::{packages, programs};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
