@@ -14,7 +14,6 @@ mod floods;
 mod logons;
 mod others;
 mod secrets;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 mod tampering;

@@ -1,5 +1,6 @@
 //! A daemon in a temporary directory.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, reason = "each of the tests uses a part")]
 
 use fsrvp_client::{ClientError, FsrvpClient, Options, PipeIdentity};
 use fsrvp_idl::{
