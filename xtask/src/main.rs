@@ -8,6 +8,7 @@ mod fuzz;
 mod lab;
 mod licences;
 mod raw_protocol;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -39,6 +40,8 @@ enum Command {
     Test(test::Test),
     /// The speed of the agent, side by side with Samba's own
     Bench(bench::Bench),
+    /// Random histories of the whole server in memory, with faults and crashes
+    Simulate(simulate::Simulate),
     /// Who may import whom, and what the sans-IO crates may not touch
     Floors,
     /// Every dependency's licence stands on a list
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::RawProtocol => raw_protocol::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Floors => floors::run(),
         Command::Licences => licences::run(),
     };

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Packages of the workspace whose tests drive whole programs, and run last.
 const SUITES: &str = "fsrvp-tests";
 
+/// How long the simulation goes on with new seeds.
+const SIMULATION_SECONDS: &str = "30";
+
 #[derive(clap::Args)]
 pub(crate) struct Test {
     /// The long forms of the tests too
@@ -75,7 +78,9 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
 /// A run of cargo's tests where nothing may be skipped.
 fn tests(arguments: &[&str], long: bool) -> Command {
     let mut command = workspace::cargo_command(arguments);
-    command.env("FSRVP_REQUIRE_LAB", "1");
+    command
+        .env("FSRVP_REQUIRE_LAB", "1")
+        .env("SIM_SECONDS", SIMULATION_SECONDS);
     if long {
         command
             .env("FSRVP_LONG", "1")

@@ -1,0 +1,186 @@
+//! One life of the process: from the end of recovery to its crash or shutdown. What `AgentCell` does
+//! with threads is done here by the scheduler's leave.
+
+use crate::plan::Plan;
+use crate::random::Random;
+use crate::strand::Work;
+use crate::world::{SimBackend, SimDirectory, World};
+use fsrvp_idl::Request;
+use fsrvp_proto::job::{Exposure, Job};
+use fsrvp_proto::{
+    Agent, AgentConfig, Edit, JobId, JobOutcome, Now, OwnNames, PersistId, ShareDirectory,
+};
+use fsrvp_server::executor::Executor;
+use fsrvp_server::recovery::{self, Outcome, RecoveryError, Surroundings};
+use fsrvp_snapshot::{Backends, SnapshotBackend};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// How often what recovery could not reach is tried again.
+pub(crate) const REACH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The executor wants threads from somewhere; the simulation never lets it.
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+});
+
+pub(crate) type Recovery = Work<Result<Outcome, RecoveryError>>;
+
+/// The parts of a process.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    backends: Arc<Backends>,
+    directory: Arc<dyn ShareDirectory>,
+}
+
+impl Parts {
+    pub(crate) fn new(world: &Arc<World>) -> Self {
+        let backends = world.backends.iter().map(|disk| {
+            let backend: Arc<dyn SnapshotBackend> = Arc::new(SimBackend::new(world, disk));
+            backend
+        });
+        Self {
+            backends: Arc::new(Backends::new(backends.collect())),
+            directory: Arc::new(SimDirectory(Arc::clone(world))),
+        }
+    }
+
+    /// Begins to recover.
+    pub(crate) fn recover(&self, world: &Arc<World>, boot: u64, now: Now) -> Recovery {
+        let (parts, store) = (self.clone(), Arc::clone(world));
+        Work::start(&world.forks, &[], move || {
+            let boot_id = format!("boot {boot}");
+            let surroundings = Surroundings {
+                backends: &parts.backends,
+                directory: &*parts.directory,
+                boot_id: &boot_id,
+            };
+            recovery::run(&store.store, false, surroundings, now)
+        })
+    }
+}
+
+/// A process that serves.
+pub(crate) struct Life {
+    pub(crate) agent: Agent,
+    pub(crate) parts: Parts,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) jobs: BTreeMap<JobId, RunningJob>,
+    pub(crate) commits: VecDeque<(PersistId, Vec<Edit>)>,
+    pub(crate) store_hangs_until: Duration,
+    pub(crate) calls: BTreeMap<u64, OpenCall>,
+    /// What recovery could not reach, and the work that tries again.
+    pub(crate) pending: Vec<Exposure>,
+    pub(crate) reach: Option<Work<Vec<Exposure>>>,
+    pub(crate) next_reach: Duration,
+    /// Sets whose Expose job has succeeded, told or not.
+    pub(crate) shares_made: BTreeSet<fsrvp_idl::ShadowCopySetId>,
+}
+
+/// A job on its strands.
+pub(crate) struct RunningJob {
+    pub(crate) job: Job,
+    pub(crate) work: Work<JobOutcome>,
+    pub(crate) cancelled: Arc<AtomicBool>,
+    /// Strands that hang, and until when.
+    pub(crate) hung: BTreeMap<usize, Duration>,
+}
+
+/// A call without an answer.
+#[derive(Debug)]
+pub(crate) struct OpenCall {
+    pub(crate) client: usize,
+    pub(crate) request: Request,
+    pub(crate) arrived: Duration,
+}
+
+impl Life {
+    pub(crate) fn new(
+        parts: Parts,
+        outcome: Outcome,
+        plan: &Plan,
+        random: &mut Random,
+        now: Now,
+    ) -> Self {
+        let config = AgentConfig {
+            profile: plan.profile,
+            allow_shared_volume: plan.allow_shared_volume,
+            // The simulation lets a cut fail by its limit when it wants to.
+            commit_limit: None,
+            ..AgentConfig::new("LAB")
+        };
+        let mut ids = Random::new(random.next());
+        let mut agent = Agent::new(config, outcome.table, Box::new(move || ids.uuid()), now);
+        agent.set_own_names(OwnNames::new(["LAB".to_owned()], []));
+        let executor = Executor::new(
+            Arc::clone(&parts.backends),
+            Arc::clone(&parts.directory),
+            BTreeMap::new(),
+            RUNTIME.handle().clone(),
+        );
+        Self {
+            agent,
+            parts,
+            executor: Arc::new(executor),
+            jobs: BTreeMap::new(),
+            commits: VecDeque::new(),
+            store_hangs_until: Duration::ZERO,
+            calls: BTreeMap::new(),
+            pending: outcome.unreachable,
+            reach: None,
+            next_reach: now.at + REACH_INTERVAL,
+            shares_made: BTreeSet::new(),
+        }
+    }
+
+    /// Starts a job: it comes to its first step outside.
+    pub(crate) fn start_job(&mut self, world: &Arc<World>, id: JobId, job: Job) {
+        let cancelled = Arc::<AtomicBool>::default();
+        let (executor, flag, run) = (
+            Arc::clone(&self.executor),
+            Arc::clone(&cancelled),
+            job.clone(),
+        );
+        let work = Work::start(&world.forks, &first_copies(&job), move || {
+            executor.run(run, &flag)
+        });
+        let running = RunningJob {
+            job,
+            work,
+            cancelled,
+            hung: BTreeMap::new(),
+        };
+        self.jobs.insert(id, running);
+    }
+
+    /// Tries again to reach what recovery could not.
+    pub(crate) fn start_reach(&mut self, world: &Arc<World>) {
+        let (backends, mut left) = (
+            Arc::clone(&self.parts.backends),
+            std::mem::take(&mut self.pending),
+        );
+        self.reach = Some(Work::start(&world.forks, &[], move || {
+            left.retain(|exposure| !recovery::try_to_reach(&backends, exposure));
+            left
+        }));
+    }
+}
+
+/// The first copy of each backend, where a commit goes over several.
+fn first_copies(job: &Job) -> Vec<fsrvp_idl::ShadowCopyId> {
+    let Job::Commit { copies, .. } = job else {
+        return Vec::new();
+    };
+    let mut first = BTreeMap::new();
+    for source in copies {
+        first.entry(source.backend.clone()).or_insert(source.copy);
+    }
+    if first.len() < 2 {
+        return Vec::new();
+    }
+    first.into_values().collect()
+}

@@ -1,0 +1,63 @@
+//! What a seed is about: configuration of the server, and how often what goes wrong.
+
+use crate::random::Random;
+use fsrvp_proto::profile::Profile;
+
+/// How long a history is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Length {
+    pub(crate) steps: u64,
+}
+
+/// Chances are in a thousand for each opportunity.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) profile: Profile,
+    pub(crate) allow_shared_volume: bool,
+    pub(crate) clients: u64,
+    /// A client does something else than the next step of its walk (in a hundred).
+    pub(crate) nonsense: u64,
+    pub(crate) step_fails: u64,
+    pub(crate) step_hangs: u64,
+    pub(crate) store_fails: u64,
+    pub(crate) store_hangs: u64,
+    pub(crate) crash: u64,
+    pub(crate) shutdown: u64,
+    pub(crate) administrator: u64,
+    pub(crate) surroundings: u64,
+    pub(crate) wall_jumps: u64,
+}
+
+impl Plan {
+    pub(crate) fn of(random: &mut Random) -> Self {
+        // Each kind of trouble is absent from half of the histories, so that others go far.
+        let mut some = |most: u64| match random.below(4) {
+            0 | 1 => 0,
+            2 => most / 5,
+            _ => most,
+        };
+        let [step_fails, step_hangs, store_fails, store_hangs] =
+            [some(120), some(40), some(120), some(60)];
+        let [crash, shutdown, administrator, surroundings, wall_jumps] =
+            [some(40), some(8), some(25), some(25), some(20)];
+        Self {
+            profile: if random.percent(25) {
+                Profile::Ws2012
+            } else {
+                Profile::Spec
+            },
+            allow_shared_volume: random.percent(30),
+            clients: 1 + random.below(3),
+            nonsense: *random.pick(&[0, 5, 5, 25]),
+            step_fails,
+            step_hangs,
+            store_fails,
+            store_hangs,
+            crash,
+            shutdown,
+            administrator,
+            surroundings,
+            wall_jumps,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the simulation itself has seen, and holds the product to.
+
+use crate::world::World;
+use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId, ShareName, UncPath};
+use fsrvp_proto::durable::Table;
+use fsrvp_proto::set::{SetStatus, ShadowCopySet};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Set, copy and folded share of a mapping.
+pub(crate) type MappingKey = (ShadowCopySetId, ShadowCopyId, String);
+
+/// A Recovered copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealed {
+    pub(crate) set: ShadowCopySetId,
+    pub(crate) content: Vec<Option<Vec<u8>>>,
+    is_persistent: bool,
+    /// Base share and exposed share.
+    pub(crate) shares: Vec<(ShareName, String)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    /// Recovered copies: from now on they must be there, unchanged.
+    pub(crate) sealed: BTreeMap<ShadowCopyId, Sealed>,
+    /// Mappings that a client has asked to delete; whether that happens is told by the reply.
+    asked: BTreeSet<MappingKey>,
+    /// The same, but for ever: their shares may come and go.
+    ever_asked: BTreeSet<MappingKey>,
+    /// Copies that the administrator has deleted.
+    pub(crate) deleted_copies: BTreeSet<ShadowCopyId>,
+    /// Exposed shares that the administrator has deleted since the last start.
+    pub(crate) deleted_shares: BTreeSet<String>,
+    /// The stamp on all volumes when the set's last Commit job began.
+    pub(crate) cut: BTreeMap<ShadowCopySetId, u64>,
+}
+
+impl Witness {
+    /// Looks at what the process takes for durable.
+    pub(crate) fn look(&mut self, believed: &Table, world: &World) {
+        for set in believed.sets() {
+            if set.status != SetStatus::Recovered {
+                continue;
+            }
+            for copy in &set.copies {
+                self.sealed.entry(copy.id).or_insert_with(|| Sealed {
+                    set: set.id,
+                    content: world.content(copy.id),
+                    is_persistent: set.context.is_persistent(),
+                    shares: shares_of(set, copy.id),
+                });
+            }
+        }
+        let (asked, deleted) = (&self.asked, &self.deleted_copies);
+        for (copy, sealed) in &mut self.sealed {
+            let kept = believed.set(sealed.set).and_then(|set| set.copy(*copy));
+            let set = sealed.set;
+            sealed.shares.retain(|(share, _)| {
+                let is_asked = asked.contains(&(set, *copy, share.folded()));
+                !is_asked || kept.is_some_and(|copy| copy.mapping(share).is_some())
+            });
+        }
+        self.sealed.retain(|copy, sealed| {
+            let is_kept = believed
+                .set(sealed.set)
+                .is_some_and(|set| set.copy(*copy).is_some());
+            !sealed.shares.is_empty() && (is_kept || !deleted.contains(copy))
+        });
+    }
+
+    /// A client has called.
+    pub(crate) fn called(&mut self, request: &Request) {
+        if let Some(key) = deletion(request) {
+            self.asked.insert(key.clone());
+            self.ever_asked.insert(key);
+        }
+    }
+
+    /// A deletion was refused, and the mapping is there: it has to stay.
+    pub(crate) fn refused(&mut self, request: &Request) {
+        if let Some(key) = deletion(request) {
+            self.asked.remove(&key);
+        }
+    }
+
+    pub(crate) fn is_asked(&self, key: &MappingKey) -> bool {
+        self.asked.contains(key)
+    }
+
+    pub(crate) fn was_ever_asked(&self, key: &MappingKey) -> bool {
+        self.ever_asked.contains(key)
+    }
+
+    /// "Contexts without ATTR_PERSISTENT do not outlive a reboot."
+    pub(crate) fn rebooted(&mut self) {
+        self.sealed.retain(|_, sealed| sealed.is_persistent);
+    }
+}
+
+fn shares_of(set: &ShadowCopySet, copy: ShadowCopyId) -> Vec<(ShareName, String)> {
+    let of_copy = set.mappings().filter(|(of, _)| of.id == copy);
+    of_copy
+        .map(|(_, mapping)| {
+            (
+                mapping.share.clone(),
+                mapping.shadow_copy_share_name.clone(),
+            )
+        })
+        .collect()
+}
+
+/// The mapping that a call asks to delete.
+pub(crate) fn deletion(request: &Request) -> Option<MappingKey> {
+    let Request::DeleteShareMapping {
+        shadow_copy_set_id,
+        shadow_copy_id,
+        share_name,
+    } = request
+    else {
+        return None;
+    };
+    let path = UncPath::parse(share_name).ok()?;
+    Some((*shadow_copy_set_id, *shadow_copy_id, path.share.folded()))
+}
