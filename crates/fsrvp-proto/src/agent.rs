@@ -187,6 +187,7 @@ impl Agent {
         soonest
             .chain(withdrawals)
             .chain(own_timers)
+            .chain(self.next_restore())
             .chain(self.timer.deadline())
             .min()
     }
@@ -230,6 +231,9 @@ impl Agent {
                     self.expire_withdrawals(now);
                     if !self.storing.is_busy() {
                         self.fire_timers(now);
+                    }
+                    if !self.storing.is_busy() {
+                        self.restore_due(now);
                     }
                     if self.storing.is_busy() || self.storing.is_idle() {
                         break;

@@ -232,7 +232,7 @@ fn volume_of(record: &DebtRecord) -> Option<Volume> {
 }
 
 /// 1 s, doubled each time, at most ten minutes.
-fn pause(attempts: u32) -> Duration {
+pub(crate) fn pause(attempts: u32) -> Duration {
     let factor = 1_u32.checked_shl(attempts).unwrap_or(u32::MAX);
     FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
 }

@@ -22,6 +22,7 @@ pub mod own_names;
 pub mod profile;
 pub mod recovery;
 mod removal;
+mod restore;
 pub mod set;
 mod storing;
 mod timer;

@@ -8,9 +8,10 @@ use crate::event::Event;
 use crate::job::{Artefact, Failure, FailureKind, Job, JobId, JobOutcome};
 use crate::jobs::{Purpose, wrong_outcome};
 use crate::ops::Withdrawal;
+use crate::restore::Missing;
 use crate::set::{SetStatus, ShadowCopySet};
 use crate::timer::SequenceTimer;
-use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, Status};
+use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName, Status};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct LiveSet {
     pub(crate) undo: Vec<Artefact>,
     /// Removing `undo` has failed; tried again when somebody wants the next step.
     undo_failed: bool,
+    /// Shares that the record wants and that are not there.
+    pub(crate) missing: Vec<Missing>,
     /// Calls that cannot run beside the running job.
     pub(crate) deferred: VecDeque<(Call, Duration)>,
     /// The set's own deadline (ws2012, Exposed).
@@ -80,8 +83,11 @@ pub(crate) enum SetJobKind {
     Undo,
     /// DeleteShareMapping takes a share out of sight.
     Withdraw(Withdrawal),
-    /// A share comes back whose deletion could not be stored.
-    Republish,
+    /// A share comes back that the record wants.
+    Republish {
+        copy: ShadowCopyId,
+        share: ShareName,
+    },
 }
 
 /// How a job of a set ended.
@@ -102,7 +108,7 @@ impl SetJobKind {
     pub(crate) fn into_withdrawal(self) -> Option<Withdrawal> {
         match self {
             Self::Withdraw(withdrawal) => Some(withdrawal),
-            Self::Wanted { .. } | Self::Undo | Self::Republish => None,
+            Self::Wanted { .. } | Self::Undo | Self::Republish { .. } => None,
         }
     }
 }
@@ -170,7 +176,7 @@ impl LiveSet {
     pub(crate) fn running_work(&self) -> Option<Work> {
         match self.running.as_ref()?.kind {
             SetJobKind::Wanted { work, .. } => Some(work),
-            SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Republish => None,
+            SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Republish { .. } => None,
         }
     }
 
@@ -213,7 +219,8 @@ impl LiveSet {
     pub(crate) fn next_limit(&self, reply_limit: Duration) -> Option<Duration> {
         let running = match self.running.as_ref().map(|job| &job.kind) {
             Some(SetJobKind::Wanted { waiters, .. }) => waiters.as_slice(),
-            Some(SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Republish) | None => &[],
+            Some(SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Republish { .. })
+            | None => &[],
         };
         let next = self.next.iter().flat_map(|(_, waiters)| waiters);
         let deferred = self.deferred.iter();
@@ -229,7 +236,7 @@ impl LiveSet {
     pub(crate) fn withdrawal_limit(&self) -> Option<Duration> {
         match &self.running.as_ref()?.kind {
             SetJobKind::Withdraw(withdrawal) => Some(withdrawal.until),
-            SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Republish => None,
+            SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Republish { .. } => None,
         }
     }
 
@@ -391,10 +398,8 @@ impl Agent {
             SetJobKind::Withdraw(withdrawal) => {
                 self.share_withdrawn(now, set, withdrawal, end.removed());
             }
-            SetJobKind::Republish => {
-                if let Err(failure) = end.result() {
-                    self.report_failure(Some(set), "expose", failure);
-                }
+            SetJobKind::Republish { copy, share } => {
+                self.restored(now, set, (copy, share), end.result());
             }
         }
         self.advance(now, set);
@@ -403,12 +408,12 @@ impl Agent {
     }
 
     /// A recovered set needs nothing in memory while no job works on it.
-    fn forget_recovered(&mut self, id: ShadowCopySetId) {
+    pub(crate) fn forget_recovered(&mut self, id: ShadowCopySetId) {
         let recovered = self.table.set(id).map(|set| set.status) == Some(SetStatus::Recovered);
         let idle = self
             .live
             .get(&id)
-            .is_some_and(|live| live.running.is_none());
+            .is_some_and(|live| live.running.is_none() && live.missing.is_empty());
         if recovered && idle {
             self.live.remove(&id);
         }

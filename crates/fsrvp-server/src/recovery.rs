@@ -54,6 +54,9 @@ pub struct Outcome {
     pub table: Table,
     /// Living exposures whose file systems cannot be reached now; to be tried again.
     pub unreachable: Vec<Exposure>,
+    /// Names of shares that should be offered and could not be: for
+    /// [`Agent::handle_unpublished`](fsrvp_proto::Agent::handle_unpublished).
+    pub unpublished: BTreeSet<String>,
 }
 
 /// What recovery looks at.
@@ -122,18 +125,21 @@ pub fn run(
         store.commit(&recovered.edits)?;
     }
     let unreachable = reach(&recovered.table, backends);
+    let mut unpublished = BTreeSet::new();
     for exposure in &recovered.publish {
         if let Err(failure) = publish(backends, directory, exposure) {
             tracing::error!(
                 share = exposure.name,
                 error = %failure,
-                "a shadow copy could not be offered again; restart fsrvpd when this is mended"
+                "a shadow copy could not be offered again; will be tried again"
             );
+            unpublished.insert(exposure.name.clone());
         }
     }
     Ok(Outcome {
         table: recovered.table,
         unreachable,
+        unpublished,
     })
 }
 
@@ -160,7 +166,7 @@ fn unseen(table: &Table, found: &Found, backends: &Backends) -> Vec<CopyRef> {
             }
         }
     };
-    let recorded = living(table)
+    let recorded = recorded(table)
         .filter(|exposure| !seen.contains(&exposure.copy.copy))
         .filter(may_exist)
         .map(|exposure| exposure.copy);
@@ -175,15 +181,10 @@ fn unseen(table: &Table, found: &Found, backends: &Backends) -> Vec<CopyRef> {
         .collect()
 }
 
-/// What sets with snapshots expose, or will expose.
-fn living(table: &Table) -> impl Iterator<Item = Exposure> {
-    table
-        .sets()
-        .filter(|set| match set.status {
-            SetStatus::Committed | SetStatus::Exposed | SetStatus::Recovered => true,
-            SetStatus::Started | SetStatus::Added | SetStatus::CreationInProgress => false,
-        })
-        .flat_map(ShadowCopySet::exposures)
+/// What sets expose, or will expose. Those short of Committed count too: a cut that was made and
+/// not recorded must not be taken for the next Commit's, nor be forgotten with the set.
+fn recorded(table: &Table) -> impl Iterator<Item = Exposure> {
+    table.sets().flat_map(ShadowCopySet::exposures)
 }
 
 /// Makes every exposed copy reachable for smbd again: mounts do not survive a reboot. Gives those

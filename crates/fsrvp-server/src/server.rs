@@ -143,6 +143,7 @@ impl RunningServer {
             clock.now(),
         );
         agent.set_own_names(names.collect());
+        agent.handle_unpublished(clock.now(), &recovered.unpublished);
         let executor = Arc::new(Executor::new(
             Arc::clone(&environment.backends),
             Arc::clone(&environment.directory),

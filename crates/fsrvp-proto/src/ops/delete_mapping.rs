@@ -122,7 +122,9 @@ impl Agent {
         let expired = self.live.iter_mut().find_map(|(id, live)| {
             let job = live.running.take_if(|job| match &job.kind {
                 SetJobKind::Withdraw(withdrawal) => withdrawal.until <= now.at,
-                SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Republish => false,
+                SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Republish { .. } => {
+                    false
+                }
             })?;
             Some((*id, job.id, job.kind.into_withdrawal()?))
         });
@@ -201,28 +203,6 @@ impl Agent {
             }
             agent.answer_when_paid(now, ticket, &numbers, RemovalEnd::Outcome);
         });
-    }
-
-    /// The share was withdrawn, and the record that wants it could not be changed.
-    fn republish(&mut self, now: Now, id: ShadowCopySetId, copy: ShadowCopyId, share: &ShareName) {
-        let Some(set) = self.table.set(id) else {
-            return;
-        };
-        let live = self.live.entry(id).or_default();
-        // Rule 12: "share stays read-only".
-        let writable = set.is_writable() && !live.is_closed;
-        let exposures: Vec<_> = set
-            .copy(copy)
-            .and_then(|copy| Some(copy.mapping(share)?.exposure(copy, writable)))
-            .into_iter()
-            .collect();
-        if live.running.is_none() && !exposures.is_empty() {
-            let job = Job::Expose {
-                set: id,
-                shares: exposures,
-            };
-            self.run_for(now, id, SetJobKind::Republish, job, []);
-        }
     }
 
     fn is_exposed(&self, id: ShadowCopySetId) -> bool {

@@ -80,6 +80,10 @@ impl Agent {
             }
             if let Some(live) = agent.live.remove(&id) {
                 agent.storing.enqueue_first(live.deferred);
+                if !live.missing.is_empty() {
+                    let missing = live.missing;
+                    agent.live.entry(id).or_default().missing = missing;
+                }
             }
         });
     }

@@ -116,6 +116,7 @@ impl Life {
         let mut ids = Random::new(random.next());
         let mut agent = Agent::new(config, outcome.table, Box::new(move || ids.uuid()), now);
         agent.set_own_names(OwnNames::new(["LAB".to_owned()], []));
+        agent.handle_unpublished(now, &outcome.unpublished);
         let executor = Executor::new(
             Arc::clone(&parts.backends),
             Arc::clone(&parts.directory),

@@ -39,7 +39,7 @@ impl Plan {
         let [step_fails, step_hangs, store_fails, store_hangs] =
             [some(120), some(40), some(120), some(60)];
         let [crash, shutdown, administrator, surroundings, wall_jumps] =
-            [some(40), some(8), some(25), some(25), some(20)];
+            [some(40), some(8), some(25), some(40), some(20)];
         Self {
             profile: if random.percent(25) {
                 Profile::Ws2012

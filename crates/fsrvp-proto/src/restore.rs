@@ -1,0 +1,139 @@
+//! Shares that records want and that are not there: a deletion withdrew one and could not be
+//! stored, or the start could not publish it. They are offered again until that succeeds or the
+//! record goes. Nothing of it is durable: the next start finds them missing by itself.
+
+use crate::action::Now;
+use crate::agent::Agent;
+use crate::debts::pause;
+use crate::job::{Exposure, Failure, Job};
+use crate::waits::SetJobKind;
+use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A share that is to be offered again.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    copy: ShadowCopyId,
+    share: ShareName,
+    attempts: u32,
+    due: Duration,
+}
+
+impl Agent {
+    /// Exposed shares that recovery could not publish, by their names: the agent tries again, with
+    /// growing pauses, as long as its table wants them.
+    pub fn handle_unpublished(&mut self, now: Now, names: &BTreeSet<String>) {
+        let missing: Vec<_> = self
+            .table
+            .sets()
+            .filter(|set| set.is_exposed())
+            .flat_map(|set| {
+                set.mappings()
+                    .map(move |(copy, mapping)| (set.id, copy, mapping))
+            })
+            .filter(|(_, _, mapping)| names.contains(&mapping.shadow_copy_share_name))
+            .map(|(set, copy, mapping)| (set, copy.id, mapping.share.clone()))
+            .collect();
+        let due = now.at.saturating_add(pause(0));
+        for (set, copy, share) in missing {
+            self.miss(set, copy, share, due);
+        }
+        self.handle_timeout(now);
+    }
+
+    /// The share was withdrawn, and the record that wants it could not be changed.
+    pub(crate) fn republish(
+        &mut self,
+        now: Now,
+        id: ShadowCopySetId,
+        copy: ShadowCopyId,
+        share: &ShareName,
+    ) {
+        self.miss(id, copy, share.clone(), now.at);
+    }
+
+    fn miss(&mut self, id: ShadowCopySetId, copy: ShadowCopyId, share: ShareName, due: Duration) {
+        let missing = &mut self.live.entry(id).or_default().missing;
+        missing.retain(|known| known.copy != copy || known.share != share);
+        missing.push(Missing {
+            copy,
+            share,
+            attempts: 0,
+            due,
+        });
+    }
+
+    /// Offers again what is due. Only while nothing is being stored: the record that wants the
+    /// share may be about to go.
+    pub(crate) fn restore_due(&mut self, now: Now) {
+        let due: Vec<_> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.running.is_none())
+            .filter(|(_, live)| live.missing.iter().any(|missing| missing.due <= now.at))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.restore(now, id);
+        }
+    }
+
+    fn restore(&mut self, now: Now, id: ShadowCopySetId) {
+        let Some(live) = self.live.get_mut(&id) else {
+            return;
+        };
+        let set = self.table.set(id).filter(|set| set.is_exposed());
+        // Rule 12: "share stays read-only".
+        let writable = !live.is_closed && set.is_some_and(|set| set.is_writable());
+        let wanted = |missing: &Missing| -> Option<Exposure> {
+            let copy = set?.copy(missing.copy)?;
+            Some(copy.mapping(&missing.share)?.exposure(copy, writable))
+        };
+        live.missing.retain(|missing| wanted(missing).is_some());
+        let due = live.missing.iter().find(|missing| missing.due <= now.at);
+        let next = due.and_then(|due| Some((wanted(due)?, due.copy, due.share.clone())));
+        match next {
+            Some((exposure, copy, share)) => {
+                let job = Job::Expose {
+                    set: id,
+                    shares: vec![exposure],
+                };
+                self.run_for(now, id, SetJobKind::Republish { copy, share }, job, []);
+            }
+            None => self.forget_recovered(id),
+        }
+    }
+
+    /// A share was offered again, or could not be.
+    pub(crate) fn restored(
+        &mut self,
+        now: Now,
+        id: ShadowCopySetId,
+        (copy, share): (ShadowCopyId, ShareName),
+        result: Result<(), Failure>,
+    ) {
+        let Some(live) = self.live.get_mut(&id) else {
+            return;
+        };
+        let is_it = |known: &Missing| known.copy == copy && known.share == share;
+        match result {
+            Ok(()) => live.missing.retain(|known| !is_it(known)),
+            Err(failure) => {
+                if let Some(missing) = live.missing.iter_mut().find(|known| is_it(known)) {
+                    missing.due = now.at.saturating_add(pause(missing.attempts));
+                    missing.attempts = missing.attempts.saturating_add(1);
+                }
+                self.report_failure(Some(id), "offer again", failure);
+            }
+        }
+    }
+
+    /// When a share can be offered again.
+    pub(crate) fn next_restore(&self) -> Option<Duration> {
+        let idle = self.live.values().filter(|live| live.running.is_none());
+        idle.flat_map(|live| &live.missing)
+            .map(|missing| missing.due)
+            .min()
+    }
+}
