@@ -151,5 +151,10 @@ def case_a_big_endian_client_is_understood(lab):
         body = struct.pack(">IHH", len(stub), 0, 8) + stub
         wire.send(struct.pack(">BBBB4sHHI", 5, 0, 0, 3, b"\0\0\0\0", 16 + len(body), 0, 2) + body)
         answer = wire.recv()
+        if lab.LEVEL != "none":
+            # It is not signed. Signed big-endian calls are smbtorture's part.
+            expect("kind of the answer", answer[2], 3)
+            expect("status", struct.unpack("<I", answer[24:28])[0], 5)
+            return
         expect("kind of the answer", answer[2], 2)
         expect("supported", struct.unpack("<I", answer[24:28])[0], 1)

@@ -154,6 +154,7 @@ impl Server {
                 secondary_address: options.port.to_string(),
                 max_frag: MAX_FRAG_TCP,
                 min_auth_level: options.min_level,
+                header_signing: true,
                 groups: AssociationGroups::new(getrandom::u64()?),
             }),
             port: options.port,
@@ -196,7 +197,7 @@ impl Server {
                         let outcome = self.call(&call);
                         association.handle_reply(now(), call.call_id, outcome);
                     }
-                    ServerAction::CancelCall { .. } => {}
+                    ServerAction::CancelCall { .. } | ServerAction::LevelTooLow { .. } => {}
                     ServerAction::Close(reason) => {
                         println!("closed: {reason}");
                         return Ok(());

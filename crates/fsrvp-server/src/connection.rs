@@ -7,7 +7,8 @@ use crate::metrics;
 use bytes::Bytes;
 use dcerpc_proto::FaultStatus;
 use dcerpc_proto::assoc::{CloseReason, ServerAction, ServerAssociation, StepTicket};
-use dcerpc_proto::security::{Leg, SecurityError};
+use dcerpc_proto::security::{AuthLevel, Leg, SecurityError};
+use fsrvp_idl::Opnum;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -42,6 +43,45 @@ pub struct Service {
     pub refusals: Arc<LogGate>,
     /// Bounds the log lines about connections that we close: refused logons among them.
     pub closures: LogGate,
+}
+
+impl Service {
+    /// A logon failed; the error names the account that the client claimed.
+    fn log_refused_logon(&self, peer: &Peer, error: &SecurityError) {
+        let server = self.dispatcher.server();
+        metrics::refused_logon(server);
+        let Some(suppressed) = self.refusals.admit(self.clock.monotonic()) else {
+            return;
+        };
+        tracing::warn!(
+            server,
+            client = ?peer.caller.address,
+            pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
+            pipe_sids = ?peer.pipe.as_ref().map(|pipe| &pipe.sids),
+            reason = %error,
+            suppressed,
+            "a logon was refused"
+        );
+    }
+
+    /// A call was answered with a fault because its level is too low.
+    fn log_low_level(&self, peer: &Peer, opnum: u16, level: AuthLevel) {
+        let Some(suppressed) = self.refusals.admit(self.clock.monotonic()) else {
+            return;
+        };
+        tracing::warn!(
+            server = self.dispatcher.server(),
+            method = ?Opnum::try_from(opnum).ok(),
+            opnum,
+            client = ?peer.caller.address,
+            pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
+            pipe_sids = ?peer.pipe.as_ref().map(|pipe| &pipe.sids),
+            level = ?level,
+            reason = "authentication level too low",
+            suppressed,
+            "a call was refused"
+        );
+    }
 }
 
 type Reply<'a> = Pin<Box<dyn Future<Output = (u32, Result<Bytes, FaultStatus>)> + Send + 'a>>;
@@ -103,6 +143,9 @@ async fn drive<S: PduStream>(
                 ServerAction::Step(ticket) => stepped = Some(step(ticket, service)),
                 // The agent's calls cannot be taken back; their effects go on without a reader.
                 ServerAction::CancelCall { .. } => {}
+                ServerAction::LevelTooLow { opnum, level, .. } => {
+                    service.log_low_level(peer, opnum, level);
+                }
                 ServerAction::Close(reason) => close = Some(reason),
             }
         }
@@ -136,11 +179,18 @@ async fn drive<S: PduStream>(
                 stepped = None;
                 let now = service.clock.monotonic();
                 match outcome {
-                    Some((ticket, leg)) => association.handle_stepped(now, ticket, leg),
-                    None => association.handle_step_abandoned(
-                        now,
-                        SecurityError::Unavailable("the verification took too long".to_owned()),
-                    ),
+                    Some((ticket, leg)) => {
+                        if let Err(error) = &leg {
+                            service.log_refused_logon(peer, error);
+                        }
+                        association.handle_stepped(now, ticket, leg);
+                    }
+                    None => {
+                        let text = "the verification took too long".to_owned();
+                        let error = SecurityError::Unavailable(text);
+                        service.log_refused_logon(peer, &error);
+                        association.handle_step_abandoned(now, error);
+                    }
                 }
             }
             read = stream.read(), if association.wants_data() => match read? {

@@ -65,6 +65,12 @@ impl Dispatcher {
         }
     }
 
+    /// The server's name, for logs and figures.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Executes one call. The order of checks: the stub decodes, then the caller, then the
     /// method's own; the security level has been checked by the association.
     ///

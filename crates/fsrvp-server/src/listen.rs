@@ -35,6 +35,9 @@ pub struct Door {
     pub service: Arc<Service>,
     /// How associations are negotiated.
     pub association: Arc<ServerConfig>,
+    /// The same for clients whose SMB session is encrypted throughout. The encryption may stand in
+    /// for sealing, never for the signature: that is what proves who calls.
+    pub over_encryption: Arc<ServerConfig>,
     /// The security packages.
     pub provider: Arc<dyn SecurityProvider>,
     /// Connections that may be open at a time.
@@ -52,10 +55,10 @@ impl std::fmt::Debug for Door {
 }
 
 impl Door {
-    fn association(&self) -> ServerAssociation {
+    fn associate(&self, config: &Arc<ServerConfig>) -> ServerAssociation {
         ServerAssociation::new(
             self.service.clock.monotonic(),
-            Arc::clone(&self.association),
+            Arc::clone(config),
             Arc::clone(&self.provider),
         )
     }
@@ -130,7 +133,12 @@ async fn serve_pipe(connection: RawConnection, door: Door) {
     }
     let peer = peer(&pipe.peer);
     let _counted = Counted::new(&door.server);
-    serve(pipe, door.association(), &peer, &door.service).await;
+    let encryption = pipe.peer.facts.encryption;
+    let config = match encryption.is_some_and(|encryption| encryption.is_full()) {
+        true => &door.over_encryption,
+        false => &door.association,
+    };
+    serve(pipe, door.associate(config), &peer, &door.service).await;
 }
 
 fn peer(hand_over: &HandOver) -> Peer {
@@ -191,7 +199,7 @@ async fn serve_tcp(stream: TcpStream, door: Door) {
     let _counted = Counted::new(&door.server);
     serve(
         TcpPdus::new(stream),
-        door.association(),
+        door.associate(&door.association),
         &peer,
         &door.service,
     )

@@ -72,6 +72,12 @@ pub(crate) fn refused(server: &str, refusal: &Refusal) {
         .increment(1);
 }
 
+/// A logon was refused.
+pub(crate) fn refused_logon(server: &str) {
+    counter!("fsrvpd_refused_total", "server" => server.to_owned(), "reason" => "logon")
+        .increment(1);
+}
+
 /// A client was turned away because all connections are taken.
 pub(crate) fn turned_away(server: &str) {
     counter!("fsrvpd_turned_away_total", "server" => server.to_owned()).increment(1);

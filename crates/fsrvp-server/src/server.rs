@@ -34,8 +34,6 @@ use uuid::Uuid;
 
 /// Logons that are verified at a time.
 const LOGONS: usize = 8;
-/// Longest time that the verification of one token may take.
-const LOGON_LIMIT: Duration = Duration::from_secs(30);
 /// How often the names and addresses of this host are looked at again.
 const NAMES_INTERVAL: Duration = Duration::from_secs(60);
 /// How often exposed copies are looked for whose file systems were not there at the start.
@@ -168,29 +166,46 @@ impl RunningServer {
             ),
             clock,
             logons: Arc::new(Semaphore::new(LOGONS)),
-            logon_limit: LOGON_LIMIT,
+            logon_limit: config.security.logon_limit,
             refusals,
             closures: LogGate::default(),
         });
-        let provider: Arc<dyn SecurityProvider> = Arc::new(crate::security::provider(
-            config,
-            &name,
-            &environment.samba,
-        )?);
+        let provider = {
+            let (config, name, samba) = (config.clone(), name.clone(), environment.samba.clone());
+            move || crate::security::provider(&config, &name, &samba)
+        };
+        let provider: Arc<dyn SecurityProvider> = Arc::new(
+            tokio::task::spawn_blocking(provider)
+                .await
+                .map_err(|_| StartError::Interrupted)??,
+        );
         let groups = AssociationGroups::new(Uuid::new_v4().as_u64_pair().0);
-        let door = |secondary_address: String, max_frag, others: &[Interface]| Door {
-            server: name.clone(),
-            service: Arc::clone(&service),
-            association: Arc::new(AssociationConfig {
+        let min_level = min_auth_level(config.min_auth_level);
+        let door = |secondary_address: String, max_frag, others: &[Interface]| {
+            let association = AssociationConfig {
                 interfaces: [&[fsrvp_interface()], others].concat(),
                 secondary_address,
                 max_frag,
-                min_auth_level: min_auth_level(config.min_auth_level),
+                min_auth_level: min_level,
+                header_signing: config.security.header_signing,
                 groups: groups.clone(),
-            }),
-            provider: Arc::clone(&provider),
-            places: Arc::new(Semaphore::new(config.max_connections)),
-            turned_away: Arc::new(Semaphore::new(listen::TURNED_AWAY)),
+            };
+            let over_encryption = AssociationConfig {
+                min_auth_level: match config.security.smb_encryption_is_privacy {
+                    true => min_level.min(AuthLevel::Integrity),
+                    false => min_level,
+                },
+                ..association.clone()
+            };
+            Door {
+                server: name.clone(),
+                service: Arc::clone(&service),
+                association: Arc::new(association),
+                over_encryption: Arc::new(over_encryption),
+                provider: Arc::clone(&provider),
+                places: Arc::new(Semaphore::new(config.max_connections)),
+                turned_away: Arc::new(Semaphore::new(listen::TURNED_AWAY)),
+            }
         };
         let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
         let late = reach_late(Arc::clone(&environment.backends), recovered.unreachable);

@@ -88,7 +88,7 @@ impl ServerAssociation {
             group,
             max_frag: max_frag(&bind, self.config.max_frag),
             multiplexed: flags.contains(PfcFlags::CONC_MPX),
-            header_signing: flags.contains(PfcFlags::SUPPORT_HEADER_SIGN),
+            client_header_signing: flags.contains(PfcFlags::SUPPORT_HEADER_SIGN),
         });
         let acknowledgement = Acknowledgement {
             call_id: header.call_id,
@@ -140,7 +140,7 @@ impl ServerAssociation {
             }
         };
         if let Phase::Bound(bound) = &mut self.phase {
-            bound.header_signing |= header.flags.contains(PfcFlags::SUPPORT_HEADER_SIGN);
+            bound.client_header_signing |= header.flags.contains(PfcFlags::SUPPORT_HEADER_SIGN);
         }
         let acknowledgement = Acknowledgement {
             call_id: header.call_id,

@@ -383,6 +383,11 @@ impl ServerAssociation {
             .as_ref()
             .map_or(AuthLevel::None, |(_, security)| security.level);
         if level < min_auth_level {
+            self.act(ServerAction::LevelTooLow {
+                interface,
+                opnum: *opnum,
+                level,
+            });
             let refusal = Refusal::denied(header, context.id, "authentication level too low");
             if !self.security.protected_once {
                 return Err(refusal);
@@ -408,7 +413,7 @@ impl ServerAssociation {
             orphaned: false,
         };
         let verification = VerificationFacts {
-            client_header_signing: self.header_signing(),
+            client_header_signing: self.client_header_signing(),
             interface: context.abstract_syntax,
             transfer: SyntaxId::NDR20,
             data_representation: header.data_representation,
@@ -499,7 +504,7 @@ impl ServerAssociation {
             stub,
             max_frag: bound.max_frag,
         };
-        let header_signing = bound.header_signing;
+        let header_signing = self.header_signing();
         let protects = call.security.filter(|index| {
             self.security
                 .get(*index)

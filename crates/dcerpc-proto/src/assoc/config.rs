@@ -28,6 +28,9 @@ pub struct ServerConfig {
     pub max_frag: u16,
     /// Calls below this level get [`crate::FaultStatus::ACCESS_DENIED`].
     pub min_auth_level: AuthLevel,
+    /// Whether header signing is used with clients that offer it. Off only for peers that are known
+    /// to get it wrong: NTLM covers the headers all the same, Kerberos then does not.
+    pub header_signing: bool,
     /// The association groups of the listener.
     pub groups: AssociationGroups,
 }

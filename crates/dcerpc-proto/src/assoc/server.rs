@@ -37,6 +37,16 @@ pub enum ServerAction {
         /// Which call.
         call_id: u32,
     },
+    /// For the log: a call was answered with [`crate::FaultStatus::ACCESS_DENIED`] because its
+    /// level is too low.
+    LevelTooLow {
+        /// Interface of its presentation context.
+        interface: SyntaxId,
+        /// Its operation number.
+        opnum: u16,
+        /// Its level.
+        level: AuthLevel,
+    },
     /// Send what was transmitted before, then close. Nothing follows; a call or step under way
     /// need not be handed back.
     Close(CloseReason),
@@ -132,8 +142,8 @@ pub(super) struct Bound {
     pub(super) max_frag: u16,
     /// Both sides set CONC_MPX.
     pub(super) multiplexed: bool,
-    /// The client offered header signing, and so it is used.
-    pub(super) header_signing: bool,
+    /// The client offered header signing.
+    pub(super) client_header_signing: bool,
 }
 
 /// What the driver owes us.
@@ -485,13 +495,19 @@ impl ServerAssociation {
         )
     }
 
-    pub(super) fn header_signing(&self) -> bool {
+    /// Whether the client offered header signing.
+    pub(super) fn client_header_signing(&self) -> bool {
         matches!(
             &self.phase,
             Phase::Bound(Bound {
-                header_signing: true,
+                client_header_signing: true,
                 ..
             })
         )
+    }
+
+    /// Whether header signing is in use: the client offered it and we take it.
+    pub(super) fn header_signing(&self) -> bool {
+        self.config.header_signing && self.client_header_signing()
     }
 }

@@ -39,6 +39,7 @@ pub fn config() -> ServerConfig {
         secondary_address: "\\PIPE\\FssagentRpc".to_owned(),
         max_frag: MAX_FRAG_PIPE,
         min_auth_level: AuthLevel::None,
+        header_signing: true,
         groups: AssociationGroups::new(0x1234_5678_9ABC_DEF0),
     }
 }
@@ -116,6 +117,7 @@ impl Server {
                     self.calls.push(call);
                 }
                 ServerAction::CancelCall { call_id } => self.cancelled.push(call_id),
+                ServerAction::LevelTooLow { .. } => {}
                 ServerAction::Close(reason) => self.closed = Some(reason),
             }
         }

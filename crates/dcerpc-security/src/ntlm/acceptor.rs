@@ -15,7 +15,7 @@ use super::session::{SIGNATURE_LEN, Session, Side};
 use crate::Key16;
 use crate::mechanism::Mechanism;
 use crate::targets::AcceptedTargets;
-use crate::verifier::{Logon, Verifier, refuse_guests};
+use crate::verifier::{Logon, Verifier, VerifyError, refuse_guests};
 
 /// NTProofStr and the fixed part of the NTLMv2_CLIENT_CHALLENGE: anything shorter is an LM or
 /// NTLMv1 response (24 bytes).
@@ -97,14 +97,19 @@ impl NtlmAcceptor {
         let pairs = target_info(&authenticate.nt_response)?;
         self.check_target(&pairs)?;
 
-        let verified = self.config.verifier.verify(&Logon {
+        let logon = Logon {
             user: &authenticate.user,
             domain: &authenticate.domain,
             workstation: &authenticate.workstation,
             challenge: offered.server_challenge,
             lm_response: &authenticate.lm_response,
             nt_response: &authenticate.nt_response,
-        })?;
+        };
+        let verified = self
+            .config
+            .verifier
+            .verify(&logon)
+            .map_err(|error| named(&logon, error))?;
         refuse_guests(&verified.account)?;
 
         let exported_key = exported_session_key(
@@ -229,6 +234,17 @@ fn check_mic(
         Err(SecurityError::Refused(
             "message integrity code does not match".to_owned(),
         ))
+    }
+}
+
+/// The verifier's error with the account that the client claims to be, for the log. Quoted, because
+/// it is the client's text.
+fn named(logon: &Logon<'_>, error: VerifyError) -> SecurityError {
+    let named = |reason: String| format!("{:?} of {:?}: {reason}", logon.user, logon.domain);
+    match error {
+        VerifyError::UnknownAccount(_) => SecurityError::Refused(named("no such account".into())),
+        VerifyError::Refused(reason) => SecurityError::Refused(named(reason)),
+        VerifyError::Unavailable(reason) => SecurityError::Unavailable(named(reason)),
     }
 }
 

@@ -87,7 +87,7 @@ impl VerifierConfig {
         if self.winbind {
             #[cfg(feature = "winbind")]
             {
-                if let Err(error) = fsrvp_sys::wbclient::ping() {
+                if let Err(error) = ping() {
                     limited(&format!(
                         "logons cannot be checked by winbind until it answers: {error}"
                     ));
@@ -110,5 +110,17 @@ impl VerifierConfig {
             limited("no logon can be checked: no verifier is configured");
         }
         Ok((Chain::new(verifiers), limitations))
+    }
+}
+
+/// Whether winbindd answers now. One that hangs must not hold up the start.
+#[cfg(feature = "winbind")]
+fn ping() -> Result<(), String> {
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(fsrvp_sys::wbclient::ping()));
+    match receiver.recv_timeout(LIMIT) {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("it hangs".to_owned()),
     }
 }

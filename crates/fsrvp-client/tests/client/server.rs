@@ -74,6 +74,7 @@ impl Server {
             secondary_address: r"\PIPE\FssagentRpc".to_owned(),
             max_frag: MAX_FRAG_PIPE,
             min_auth_level: self.min_auth_level,
+            header_signing: true,
             groups: AssociationGroups::new(1),
         };
         ServerAssociation::new(Duration::ZERO, Arc::new(config), Arc::clone(&self.provider))
@@ -135,7 +136,7 @@ impl Server {
                     Answer::Silence => {}
                     Answer::Close => outgoing.is_last = true,
                 },
-                ServerAction::CancelCall { .. } => {}
+                ServerAction::CancelCall { .. } | ServerAction::LevelTooLow { .. } => {}
                 ServerAction::Close(_) => outgoing.is_last = true,
             }
         }

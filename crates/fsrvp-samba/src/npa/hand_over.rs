@@ -23,10 +23,18 @@ bitflags::bitflags! {
 pub struct SmbEncryption {
     /// SMB dialect, 0x0311 for SMB 3.1.1.
     pub dialect: u16,
-    /// 1: desired, 2: required and in force.
+    /// 1: some of the session's packets were encrypted, 2: all of them.
     pub encryption: u32,
     /// Cipher of SMB2_ENCRYPTION_CAPABILITIES; 2 is AES-128-GCM.
     pub cipher: u32,
+}
+
+impl SmbEncryption {
+    /// Whether all packets of the session are encrypted.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.encryption == 2
+    }
 }
 
 /// What the SIDs of the token say that is not about groups.

@@ -199,6 +199,13 @@ pub struct SecurityConfig {
     pub keytab: Option<PathBuf>,
     /// Refuse NTLM clients that send no message integrity code.
     pub require_mic: bool,
+    /// Whether header signing is used with clients that offer it.
+    pub header_signing: bool,
+    /// Whether a signed call through an encrypted SMB session counts as `"privacy"`.
+    pub smb_encryption_is_privacy: bool,
+    /// Longest time that the verification of one token may take.
+    #[serde(with = "humantime_serde")]
+    pub logon_limit: Duration,
 }
 
 impl Default for SecurityConfig {
@@ -210,6 +217,9 @@ impl Default for SecurityConfig {
             kerberos: true,
             keytab: None,
             require_mic: false,
+            header_signing: true,
+            smb_encryption_is_privacy: false,
+            logon_limit: Duration::from_secs(30),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Config, ServerConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum ConfigError {
 
 /// Names of backends that a share may be given.
 const BACKENDS: [&str; 4] = ["auto", "none", "btrfs", "memory"];
+
+/// A connection that has not authenticated by then is closed, whatever the verifier says.
+const LONGEST_LOGON: Duration = dcerpc_proto::limits::AUTHENTICATION_TIMEOUT;
 
 pub(super) fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
     let refuse = |key: String, problem: String| {
@@ -179,6 +183,16 @@ fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
             return Err((name.into(), "must be longer than zero".into()));
         }
     }
+    let logon_limit = server.security.logon_limit;
+    if logon_limit.is_zero() || logon_limit > LONGEST_LOGON {
+        return Err((
+            "security.logon_limit".into(),
+            format!(
+                "must be longer than zero and at most {} seconds",
+                LONGEST_LOGON.as_secs()
+            ),
+        ));
+    }
     if server.max_connections == 0 {
         return Err(("max_connections".into(), "must be at least 1".into()));
     }
@@ -276,6 +290,10 @@ mod tests {
             ("[[server]]\nadmin_sids = ['BO']", "is not a SID"),
             ("[[server]]\nshort_timer = '0s'", "must be longer than zero"),
             ("[[server]]\ncommit_limit = 'soon'", "expected a duration"),
+            (
+                "[[server]]\n[server.security]\nlogon_limit = '2m'",
+                "at most 60 seconds",
+            ),
             (
                 "[[server]]\n[[server.share]]\nname='a'\nbackend='lvm'",
                 "is none of auto",
