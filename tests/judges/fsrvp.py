@@ -190,7 +190,8 @@ class Reader:
 class Agent:
     """One connection to the agent's pipe through smbd."""
 
-    def __init__(self, lab, who="backup", level="none", source=None, bind=True, host=None):
+    def __init__(self, lab, who="backup", level="none", source=None, bind=True, host=None,
+                 rpc=None):
         from impacket.dcerpc.v5 import rpcrt, transport
         from impacket.uuid import uuidtup_to_bin
 
@@ -202,7 +203,7 @@ class Agent:
         self.dce = self.wire.get_dce_rpc()
         levels = {"connect": 2, "packet": 4, "integrity": 5, "privacy": 6}
         if level in levels:
-            self.dce.set_credentials(user, password)
+            self.dce.set_credentials(*lab.account(rpc or who))
             self.dce.set_auth_level(levels[level])
             self.dce.set_auth_type(rpcrt.RPC_C_AUTHN_WINNT)
         with from_address(source):

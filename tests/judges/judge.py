@@ -12,7 +12,7 @@ import json
 import sys
 import uuid
 
-MODULES = ("flows", "names", "sets", "states", "seal", "garbage", "leaks")
+MODULES = ("flows", "names", "sets", "states", "seal", "garbage", "leaks", "security")
 
 
 def cases():

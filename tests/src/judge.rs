@@ -85,7 +85,28 @@ impl Judge {
     /// # Errors
     /// The judge's reason.
     pub fn case(&self, lab: &Lab, name: &str) -> CaseResult {
-        let output = self.in_lab(lab).args(["case", name]).output()?;
+        Self::verdict(&self.in_lab(lab).args(["case", name]))
+    }
+
+    /// Lets one case judge with calls at a level.
+    ///
+    /// # Errors
+    /// The judge's reason.
+    pub fn case_at(&self, lab: &Lab, name: &str, level: &str) -> CaseResult {
+        self.case_in(&lab.environment_file(), name, level)
+    }
+
+    /// The same in something that has an environment file but is no [`Lab`].
+    ///
+    /// # Errors
+    /// The judge's reason.
+    pub fn case_in(&self, environment: &Path, name: &str, level: &str) -> CaseResult {
+        let run = self.at_level(environment, level);
+        Self::verdict(&run.args(["case", name]))
+    }
+
+    fn verdict(run: &Run) -> CaseResult {
+        let output = run.output()?;
         if output.status.success() {
             Ok(())
         } else {
@@ -125,10 +146,14 @@ impl Judge {
 
     fn in_lab(&self, lab: &Lab) -> Run {
         let level = self.level.as_deref().unwrap_or(lab.min_auth_level().name());
+        self.at_level(&lab.environment_file(), level)
+    }
+
+    fn at_level(&self, environment: &Path, level: &str) -> Run {
         let run = self.run([Path::new("-B"), &self.script]);
         run.args(["--level", level])
             .arg("--env")
-            .arg(lab.environment_file())
+            .arg(environment)
             .limit(Duration::from_secs(300))
     }
 

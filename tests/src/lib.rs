@@ -6,6 +6,7 @@
 //! case has ended, whatever the outcome.
 
 mod judge;
+pub mod protected;
 pub mod restarts;
 mod suite;
 mod system;

@@ -2,7 +2,7 @@
 
 use crate::Judge;
 use fsrvp_testkit::{
-    AgentKind, Lab, LabOptions, laboratory_required, machine_fits, programs, sweep,
+    AgentKind, Isolation, Lab, LabOptions, laboratory_required, machine_fits, programs, sweep,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
@@ -36,6 +36,7 @@ impl Case {
 pub struct Suite {
     options: fn(AgentKind) -> LabOptions,
     cases: Vec<Case>,
+    isolation: Option<Isolation>,
 }
 
 impl Suite {
@@ -45,7 +46,15 @@ impl Suite {
         Self {
             options,
             cases: Vec::new(),
+            isolation: None,
         }
+    }
+
+    /// Runs the laboratory in namespaces of its own.
+    #[must_use]
+    pub fn isolated(mut self, isolation: Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
     }
 
     /// Adds a case.
@@ -82,6 +91,14 @@ impl Suite {
             println!("skipped: {why}");
         }
         let skip = unfit.is_some() && !laboratory_required();
+        if let Some(isolation) = self
+            .isolation
+            .filter(|_| unfit.is_none() && !arguments.list)
+            && let Err(error) = isolation.enter()
+        {
+            eprintln!("no namespaces: {error}");
+            return ExitCode::FAILURE;
+        }
         let room = Arc::new(Room {
             options: self.options,
             lab: Mutex::new(None),

@@ -40,6 +40,7 @@ pub struct LabOptions {
     agent: AgentKind,
     settings: AgentSettings,
     programs: SambaPrograms,
+    winbind: bool,
     system: Option<PathBuf>,
     volume_bytes: u64,
 }
@@ -60,6 +61,7 @@ impl LabOptions {
                 server_lines: Vec::new(),
             },
             programs: SambaPrograms::default(),
+            winbind: false,
             system: None,
             volume_bytes: 8 << 30,
         }
@@ -68,10 +70,14 @@ impl LabOptions {
     /// A laboratory of this process in a fresh directory among the temporary files.
     #[must_use]
     pub fn for_test(agent: AgentKind) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{TEST_PREFIX}{}.{number}", std::process::id());
-        Self::new(std::env::temp_dir().join(name), agent)
+        Self::new(test_directory(), agent)
+    }
+
+    /// Runs winbindd too. Only inside [`Isolation::Winbind`](crate::Isolation).
+    #[must_use]
+    pub fn winbind(mut self) -> Self {
+        self.winbind = true;
+        self
     }
 
     /// Where it will be.
@@ -241,6 +247,9 @@ impl Lab {
         let pipes = files.pipe_directory();
         agent::write_config(&agent_files, &options.settings, &files.conf, &pipes)?;
         let own = matches!(options.agent, AgentKind::Samba { .. });
+        if options.winbind {
+            samba::start_winbindd(dir, &options.programs)?;
+        }
         // In the order in which a machine starts them: the agent before the file server.
         self.start_agent()?;
         samba::start_dcerpcd(dir, &options.programs, own)?;
@@ -288,6 +297,29 @@ impl Lab {
             AgentKind::Samba { .. } => self.restart_dcerpcd()?,
         }
         self.write_environment()
+    }
+
+    /// Restarts the agent with another minimum level and further lines in `[[server]]`, in place of
+    /// those of an earlier call.
+    ///
+    /// # Errors
+    /// As start and stop.
+    pub fn reconfigure(&self, level: MinAuthLevel, lines: &[&str]) -> Result<(), Error> {
+        let mut settings = self.record.options.settings.clone();
+        settings.min_auth_level = level;
+        settings.server_lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        let samba = SambaFiles::of(self.dir());
+        let files = AgentFiles::of(self.dir());
+        agent::write_config(&files, &settings, &samba.conf, &samba.pipe_directory())?;
+        self.restart_agent()
+    }
+
+    /// Processes of the laboratory's winbindd.
+    #[must_use]
+    pub fn winbindd_pids(&self) -> Vec<u32> {
+        let is_winbindd = |pid: &u32| process::program_name(*pid).as_deref() == Some("winbindd");
+        let all = process::of_laboratory(self.dir());
+        all.into_iter().filter(is_winbindd).collect()
     }
 
     /// Restarts smbd; every client's connection breaks.
@@ -492,6 +524,19 @@ impl Drop for Lab {
             eprintln!("laboratory {}: {error}", self.dir().display());
         }
     }
+}
+
+/// A fresh directory of this process among the temporary files; it is not made.
+pub(crate) fn test_directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("{TEST_PREFIX}{}.{number}", std::process::id()))
+}
+
+/// Marks a directory as one that [`down`] may remove.
+pub(crate) fn mark(dir: &Path) -> Result<(), Error> {
+    let path = dir.join(RECORD);
+    fs::write(&path, "{}").map_err(Error::file(&path))
 }
 
 /// Removes every trace of the laboratory in `dir`: processes, mounts, loop devices, files. It looks

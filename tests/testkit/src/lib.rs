@@ -10,10 +10,12 @@
 
 mod agent;
 pub mod client;
+pub mod domain;
 mod embedded;
 mod environment;
 mod error;
 mod http;
+mod isolation;
 mod lab;
 mod mounts;
 pub mod packages;
@@ -30,6 +32,7 @@ pub use embedded::{Embedded, EmbeddedOptions};
 pub use environment::Environment;
 pub use error::Error;
 pub use http::{HttpAnswer, unix_http_get};
+pub use isolation::Isolation;
 pub use lab::{Lab, LabOptions, SequenceTimeout, down, sweep};
 pub use realm::Realm;
 pub use run::{Output, Run};

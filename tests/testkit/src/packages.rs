@@ -46,6 +46,14 @@ pub const LABORATORY: &[Package] = &[
 /// What the suites need on top: the judges that others wrote.
 pub const SUITES: &[Package] = &[
     package("samba-testsuite", "smbtorture"),
+    package("winbind", "winbindd"),
+    package(
+        "samba-ad-provision",
+        "/usr/share/samba/setup/provision.ldif",
+    ),
+    package("samba-dsdb-modules", "/usr/lib/*/samba/ldb/samba_dsdb.so"),
+    package("krb5-user", "kinit"),
+    package("iproute2", "ip"),
     package("strace", "strace"),
     package("krb5-kdc", "krb5kdc"),
     package("krb5-admin-server", "kadmin.local"),

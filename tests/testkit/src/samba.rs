@@ -274,6 +274,25 @@ pub(crate) fn create_accounts(
     Ok(())
 }
 
+/// Starts winbindd, which insists on its place below `/run/samba`.
+pub(crate) fn start_winbindd(dir: &Path, programs: &SambaPrograms) -> Result<(), Error> {
+    let files = SambaFiles::of(dir);
+    let run = programs
+        .run("winbindd")
+        .args(["-D", "-s"])
+        .arg(&files.conf)
+        .arg("-l")
+        .arg(files.log());
+    run.env(MARK, dir).check()?;
+    wait_for("winbindd", &files, || {
+        crate::isolation::winbind_pipe().exists()
+            && Run::new("wbinfo")
+                .arg("-p")
+                .output()
+                .is_ok_and(|output| output.status.success())
+    })
+}
+
 /// Starts samba-dcerpcd, with or without Samba's own agent.
 pub(crate) fn start_dcerpcd(
     dir: &Path,
@@ -368,7 +387,7 @@ fn wait_for(
     Ok(())
 }
 
-fn random_password() -> Result<String, Error> {
+pub(crate) fn random_password() -> Result<String, Error> {
     const SOURCE: &str = "/dev/urandom";
     let mut bytes = [0_u8; 12];
     fs::File::open(SOURCE)

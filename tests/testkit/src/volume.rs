@@ -159,15 +159,31 @@ pub(crate) fn create(dir: &Path, size: u64) -> Result<(), Error> {
     }
     for share in shares(dir) {
         directory(&share.path)?;
-        // Every account of the laboratory may write every share.
-        let everybody = fs::Permissions::from_mode(0o777);
-        fs::set_permissions(&share.path, everybody).map_err(Error::file(&share.path))?;
+        open_to_all(&share.path)?;
     }
     mount(
         Path::new("none"),
         &mounts.join("btrfs1/nested/mounted"),
         Some("tmpfs"),
     )
+}
+
+/// Makes one more btrfs file system and mounts it under its name.
+pub(crate) fn create_one(dir: &Path, name: &str, size: u64) -> Result<(), Error> {
+    let image = image(dir, name, size)?;
+    Run::new("mkfs.btrfs").arg("--quiet").arg(&image).check()?;
+    let found = Run::new("losetup")
+        .args(["--find", "--show"])
+        .arg(&image)
+        .check()?;
+    let place = mounts_directory(dir).join(name);
+    mount(Path::new(found.stdout.trim()), &place, None)
+}
+
+/// Lets every account write a directory.
+pub(crate) fn open_to_all(path: &Path) -> Result<(), Error> {
+    let everybody = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(path, everybody).map_err(Error::file(path))
 }
 
 fn image(dir: &Path, name: &str, size: u64) -> Result<PathBuf, Error> {

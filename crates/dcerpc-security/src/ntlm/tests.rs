@@ -120,20 +120,20 @@ fn wrong_passwords_and_strangers_are_refused() {
     let refused = |text: &str| SecurityError::Refused(text.to_owned());
     assert_eq!(
         refusal("user", "wrong", &mut ntlm_acceptor()),
-        refused("wrong password")
+        refused(r#""user" of "WG": wrong password"#)
     );
     assert_eq!(
         refusal("user", "", &mut ntlm_acceptor()),
-        refused("wrong password")
+        refused(r#""user" of "WG": wrong password"#)
     );
     // Another user's name with a password that is somebody's.
     assert_eq!(
         refusal("root", "pass", &mut ntlm_acceptor()),
-        refused("wrong password")
+        refused(r#""root" of "WG": wrong password"#)
     );
     assert_eq!(
         refusal("nobody", "pass", &mut ntlm_acceptor()),
-        refused("no such account: nobody")
+        refused(r#""nobody" of "WG": no such account"#)
     );
     assert_eq!(
         refusal("", "pass", &mut ntlm_acceptor()),
@@ -224,7 +224,10 @@ fn old_and_weak_forms_are_refused() {
         refused(|m| m.flags -= NegotiateFlags::SIGN),
         "client does not offer signing"
     );
-    assert_eq!(refused(|m| m.user = "root".to_owned()), "wrong password");
+    assert_eq!(
+        refused(|m| m.user = "root".to_owned()),
+        r#""root" of "WG": wrong password"#
+    );
     // The password is right and the message integrity code is not: nothing else differs.
     assert_eq!(refused(|_| ()), "message integrity code does not match");
     // The flag that promises the code is under the proof.

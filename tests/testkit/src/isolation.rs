@@ -1,0 +1,63 @@
+//! Namespaces of their own for suites whose servers insist on places of the whole machine.
+
+use crate::Run;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+/// What a suite has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// `/run/samba`, where winbindd's socket is by the decision of Samba's build.
+    Winbind,
+    /// That, a network of its own (only `lo`, all ports free), the host name `dc` and `/etc/hosts`.
+    Domain,
+}
+
+/// Set in the environment of a process that runs in its namespaces.
+const INSIDE: &str = "FSRVP_ISOLATED";
+
+/// Kerberos' configuration inside [`Isolation::Domain`].
+pub(crate) const KRB5_CONF: &str = "/run/samba/krb5.conf";
+
+const RUN_SAMBA: &str = "mkdir -p /run/samba && mount -t tmpfs none /run/samba";
+
+impl Isolation {
+    /// Enters the namespaces by starting this program again, with the same arguments; returns only
+    /// in the process that is inside. Mounts vanish with the last process inside.
+    ///
+    /// # Errors
+    /// The program could not be started again.
+    pub fn enter(self) -> io::Result<()> {
+        if std::env::var_os(INSIDE).is_some() {
+            return Ok(());
+        }
+        let (spaces, prepare): (&[&str], String) = match self {
+            Self::Winbind => (&["--mount"], RUN_SAMBA.to_owned()),
+            Self::Domain => (
+                &["--mount", "--net", "--uts"],
+                format!(
+                    "{RUN_SAMBA} && ip link set lo up && hostname dc && \
+                     echo 127.0.0.1 dc.fsrvp.test dc localhost >/run/samba/hosts && \
+                     mount --bind /run/samba/hosts /etc/hosts && \
+                     export KRB5_CONFIG={KRB5_CONF}"
+                ),
+            ),
+        };
+        let script = format!(r#"{prepare} && exec "$0" "$@""#);
+        let run = Run::new("unshare")
+            .args(spaces)
+            // What is mounted inside stays inside.
+            .args(["--propagation", "slave", "--", "sh", "-c"])
+            .arg(script)
+            .arg(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1));
+        Err(run.command().env(INSIDE, "1").exec())
+    }
+}
+
+/// Where winbindd listens inside.
+#[must_use]
+pub(crate) fn winbind_pipe() -> &'static Path {
+    Path::new("/run/samba/winbindd/pipe")
+}
