@@ -104,11 +104,16 @@ fn kerberos_walks(domain: &Domain) -> CaseResult {
 
 fn keys(domain: &Domain) -> CaseResult {
     for (keys, name) in [(Keys::Rc4, "arcfour-hmac"), (Keys::Aes, "aes256-cts")] {
-        domain.use_keys(keys)?;
         let cache = domain.kinit(&domain.accounts().backup)?;
+        domain.get_service_tickets(&cache, keys)?;
         for options in KERBEROS_OPTIONS {
             let run = |command: &str| domain.with_tickets(&cache, options, command);
-            whole_walk(run, Domain::SHARE)?;
+            whole_walk(run, Domain::SHARE).map_err(|failed| {
+                format!(
+                    "{name}, {options}: {}",
+                    failed.message().unwrap_or_default()
+                )
+            })?;
         }
         let tickets = domain.tickets(&cache)?;
         let service = tickets

@@ -22,7 +22,7 @@ const HOST: &str = "dc.fsrvp.test";
 /// Time for the controller's services to come up on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Encryption types that a client may use, and with them the key of the ticket.
+/// Encryption types of session keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
     /// AES256-CTS-HMAC-SHA1-96.
@@ -163,9 +163,11 @@ impl Domain {
     /// `rpcclient` with the tickets of a credential cache.
     #[must_use]
     pub fn with_tickets(&self, cache: &Path, options: &str, command: &str) -> Run {
-        let cache = format!("--use-krb5-ccache=FILE:{}", cache.display());
+        let cache = format!("FILE:{}", cache.display());
         self.rpcclient(options, command)
-            .args([cache.as_str(), "--use-kerberos=required"])
+            .arg(format!("--use-krb5-ccache={cache}"))
+            .arg("--use-kerberos=required")
+            .env("KRB5CCNAME", cache)
     }
 
     /// Gets a ticket and returns the cache that holds it.
@@ -192,30 +194,20 @@ impl Domain {
         run.check().map(|output| output.stdout)
     }
 
-    /// Lets the domain issue tickets for the controller that are encrypted with one kind of key.
+    /// Gets the tickets for the controller's services with session keys of one kind.
     ///
     /// # Errors
-    /// What `ldbmodify` said.
-    pub fn use_keys(&self, keys: Keys) -> Result<(), Error> {
-        // [MS-KILE 2.2.7] bits of msDS-SupportedEncryptionTypes.
-        let types = match keys {
-            Keys::Aes => 0x10,
-            Keys::Rc4 => 0x04,
+    /// What `kvno` said.
+    pub fn get_service_tickets(&self, cache: &Path, keys: Keys) -> Result<(), Error> {
+        let kind = match keys {
+            Keys::Aes => "aes256-cts",
+            Keys::Rc4 => "arcfour-hmac",
         };
-        let change = format!(
-            "dn: CN=DC,OU=Domain Controllers,DC=fsrvp,DC=test\nchangetype: modify\nreplace: \
-             msDS-SupportedEncryptionTypes\nmsDS-SupportedEncryptionTypes: {types}\n"
-        );
-        let file = self.dir.join("keys.ldif");
-        fs::write(&file, change).map_err(Error::file(&file))?;
-        const MODIFY: &str = "import sys\nfrom samba.samdb import SamDB\n\
-             from samba.auth import system_session\nfrom samba.param import LoadParm\n\
-             lp = LoadParm(); lp.load(sys.argv[1])\n\
-             SamDB(lp=lp, session_info=system_session()).modify_ldif(open(sys.argv[2]).read())\n";
-        Run::new("/usr/bin/python3")
-            .args(["-c", MODIFY])
-            .arg(self.conf())
-            .arg(&file)
+        Run::new("kvno")
+            .arg("-c")
+            .arg(cache)
+            .args(["-e", kind])
+            .args([format!("host/{HOST}"), format!("cifs/{HOST}")])
             .check()
             .map(drop)
     }

@@ -249,6 +249,7 @@ impl Lab {
         let own = matches!(options.agent, AgentKind::Samba { .. });
         if options.winbind {
             samba::start_winbindd(dir, &options.programs)?;
+            samba::add_members(&files, &options.programs, accounts)?;
         }
         // In the order in which a machine starts them: the agent before the file server.
         self.start_agent()?;

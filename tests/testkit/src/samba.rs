@@ -274,6 +274,26 @@ pub(crate) fn create_accounts(
     Ok(())
 }
 
+/// Adds the accounts to the built-in groups one by one: winbindd tells the members of a group, and
+/// not who is in the Unix group that it maps to.
+pub(crate) fn add_members(
+    files: &SambaFiles,
+    programs: &SambaPrograms,
+    accounts: &Accounts,
+) -> Result<(), Error> {
+    for (group, account) in [
+        ("Backup Operators", &accounts.backup),
+        ("Administrators", &accounts.admin),
+    ] {
+        let net = programs.run("net").arg("-s").arg(&files.conf);
+        net.args(["sam", "addmem"])
+            .arg(format!("BUILTIN\\{group}"))
+            .arg(format!("{SERVER_NAME}\\{}", account.user))
+            .check()?;
+    }
+    Ok(())
+}
+
 /// Starts winbindd, which insists on its place below `/run/samba`.
 pub(crate) fn start_winbindd(dir: &Path, programs: &SambaPrograms) -> Result<(), Error> {
     let files = SambaFiles::of(dir);
