@@ -101,7 +101,7 @@ impl Judge {
     /// # Errors
     /// The judge's reason.
     pub fn case_in(&self, environment: &Path, name: &str, level: &str) -> CaseResult {
-        let run = self.at_level(environment, level);
+        let run = self.in_environment(environment, level);
         Self::verdict(&run.args(["case", name]))
     }
 
@@ -146,10 +146,10 @@ impl Judge {
 
     fn in_lab(&self, lab: &Lab) -> Run {
         let level = self.level.as_deref().unwrap_or(lab.min_auth_level().name());
-        self.at_level(&lab.environment_file(), level)
+        self.in_environment(&lab.environment_file(), level)
     }
 
-    fn at_level(&self, environment: &Path, level: &str) -> Run {
+    fn in_environment(&self, environment: &Path, level: &str) -> Run {
         let run = self.run([Path::new("-B"), &self.script]);
         run.args(["--level", level])
             .arg("--env")

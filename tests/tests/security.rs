@@ -1,13 +1,14 @@
 //! A stand-alone Samba without winbindd: every kind of protection for whole walks, every level that
 //! is too low, and who is let in.
 
-use fsrvp_testkit::client::UNPROTECTED;
 use fsrvp_testkit::{Lab, LabOptions, MinAuthLevel, Profile, Run, ShareKey};
 use fsrvp_tests::protected::{LogMark, NTLM_OPTIONS, denied, faulted, succeeded, whole_walk};
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
+/// Binding options for calls without RPC security.
+const UNPROTECTED: &str = "";
 const NO_HEADER_SIGNING: &[&str] = &["[server.security]", "header_signing = false"];
 const ENCRYPTION_COUNTS: &[&str] = &["[server.security]", "smb_encryption_is_privacy = true"];
 
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
                     configured(lab, MinAuthLevel::Integrity, lines)?;
                     let share = lab.share(ShareKey::A).name;
                     whole_walk(
-                        |command| lab.rpcclient(lab.backup(), options, command),
+                        |command| lab.rpcclient_with(lab.backup(), options, command),
                         share,
                     )
                 })
@@ -118,7 +119,7 @@ fn low_levels(lab: &Lab) -> CaseResult {
     quiet(lab)?;
     for options in [UNPROTECTED, "connect", "packet"] {
         let mark = LogMark::now(&lab.agent_log());
-        let version = lab.rpcclient(lab.backup(), options, "fss_get_sup_version");
+        let version = lab.rpcclient_with(lab.backup(), options, "fss_get_sup_version");
         faulted(&version.output()?)?;
         mark.says(&[
             "a call was refused",
@@ -134,7 +135,7 @@ fn low_levels(lab: &Lab) -> CaseResult {
 
 fn privacy(lab: &Lab) -> CaseResult {
     configured(lab, MinAuthLevel::Privacy, &[])?;
-    let run = |options: &str| lab.rpcclient(lab.backup(), options, "fss_get_sup_version");
+    let run = |options: &str| lab.rpcclient_with(lab.backup(), options, "fss_get_sup_version");
     faulted(&run("sign").output()?)?;
     faulted(&run("sign,ntlm").output()?)?;
     succeeded(&run("seal").output()?)?;
@@ -143,7 +144,7 @@ fn privacy(lab: &Lab) -> CaseResult {
 
 fn encryption(lab: &Lab) -> CaseResult {
     let encrypted = |options: &str| -> Run {
-        let run = lab.rpcclient(lab.backup(), options, "fss_get_sup_version");
+        let run = lab.rpcclient_with(lab.backup(), options, "fss_get_sup_version");
         run.arg("--client-protection=encrypt")
     };
     configured(lab, MinAuthLevel::Privacy, &[])?;
@@ -152,7 +153,7 @@ fn encryption(lab: &Lab) -> CaseResult {
     succeeded(&encrypted("sign").output()?)?;
     // Encryption stands in for sealing, not for the signature, and only where there is some.
     faulted(&encrypted(UNPROTECTED).output()?)?;
-    let plain = lab.rpcclient(lab.backup(), "sign", "fss_get_sup_version");
+    let plain = lab.rpcclient_with(lab.backup(), "sign", "fss_get_sup_version");
     faulted(&plain.output()?)?;
     succeeded(&encrypted("seal").output()?)
 }
@@ -176,7 +177,7 @@ fn plain_user(lab: &Lab) -> CaseResult {
 
 fn plain(lab: &Lab, options: &str) -> Run {
     let share = lab.share(ShareKey::A).name;
-    lab.rpcclient(lab.plain(), options, &format!("fss_is_path_sup {share}"))
+    lab.rpcclient_with(lab.plain(), options, &format!("fss_is_path_sup {share}"))
 }
 
 fn user_sid(lab: &Lab) -> Result<String, libtest_mimic::Failed> {
@@ -264,7 +265,7 @@ fn bounded(lab: &Lab) -> CaseResult {
     quiet(lab)?;
     let mark = LogMark::now(&lab.agent_log());
     let command = ["fss_get_sup_version"; 200].join("; ");
-    lab.rpcclient(lab.plain(), "sign", &command).output()?;
+    lab.rpcclient_with(lab.plain(), "sign", &command).output()?;
     let lines = mark.since().matches("a call was refused").count();
     // Twenty in ten seconds; the run may touch three spans on a loaded machine.
     if (1..=60).contains(&lines) {

@@ -20,14 +20,14 @@ fn main() -> ExitCode {
         suite = suite.case(format!("rpcclient_{options}"), move |lab| {
             let who = own_domain(lab, lab.backup());
             let share = lab.share(ShareKey::A).name;
-            whole_walk(|command| lab.rpcclient(&who, options, command), share)
+            whole_walk(|command| lab.rpcclient_with(&who, options, command), share)
         });
     }
     suite
         .case("administrators_are_let_in", |lab| {
             let who = own_domain(lab, lab.admin());
             succeeded(
-                &lab.rpcclient(&who, "sign", "fss_get_sup_version")
+                &lab.rpcclient_with(&who, "sign", "fss_get_sup_version")
                     .output()?,
             )
         })
@@ -35,11 +35,11 @@ fn main() -> ExitCode {
         .case("another_domain_name_falls_back_to_the_pipe", |lab| {
             // rpcclient names the workgroup, which winbindd of a stand-alone server does not know.
             succeeded(
-                &lab.rpcclient(lab.backup(), "sign", "fss_get_sup_version")
+                &lab.rpcclient_with(lab.backup(), "sign", "fss_get_sup_version")
                     .output()?,
             )?;
             denied(
-                &lab.rpcclient(lab.plain(), "sign", "fss_get_sup_version")
+                &lab.rpcclient_with(lab.plain(), "sign", "fss_get_sup_version")
                     .output()?,
             )
         })
@@ -68,7 +68,7 @@ fn groups(lab: &Lab) -> CaseResult {
     let mark = LogMark::now(&lab.agent_log());
     let who = own_domain(lab, lab.plain());
     denied(
-        &lab.rpcclient(&who, "seal", "fss_get_sup_version")
+        &lab.rpcclient_with(&who, "seal", "fss_get_sup_version")
             .output()?,
     )?;
     mark.says(&[
@@ -163,7 +163,7 @@ fn hung_start(lab: &Lab) -> CaseResult {
     }
     let who = own_domain(lab, lab.backup());
     succeeded(
-        &lab.rpcclient(&who, "sign", "fss_get_sup_version")
+        &lab.rpcclient_with(&who, "sign", "fss_get_sup_version")
             .output()?,
     )
 }
