@@ -68,6 +68,7 @@ impl Server {
             secondary_address: r"\pipe\FssagentRpc".to_owned(),
             max_frag: MAX_FRAG_PIPE,
             min_auth_level,
+            header_signing: true,
             groups: AssociationGroups::new(1),
         };
         let provider = Arc::new(Loose);
@@ -141,6 +142,7 @@ impl Server {
                     self.call = Some(call.call_id);
                 }
                 ServerAction::CancelCall { call_id } => assert_eq!(self.call, Some(call_id)),
+                ServerAction::LevelTooLow { .. } => {}
                 ServerAction::Close(_) => self.is_closed = true,
             }
         }
