@@ -5,11 +5,15 @@
 use crate::action::Now;
 use crate::agent::Agent;
 use crate::debts::pause;
-use crate::job::{Exposure, Failure, Job};
+use crate::job::{Exposure, Failure, FailureKind, Job};
 use crate::waits::SetJobKind;
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// Attempts, over about two hours, after which a copy or base share that does not exist is taken to
+/// be gone for good; the next start looks again.
+const MOST_NOT_FOUND: u32 = 20;
 
 /// A share that is to be offered again.
 #[derive(Debug)]
@@ -120,6 +124,11 @@ impl Agent {
         match result {
             Ok(()) => live.missing.retain(|known| !is_it(known)),
             Err(failure) => {
+                let is_gone = |known: &Missing| {
+                    failure.kind == FailureKind::NotFound && known.attempts >= MOST_NOT_FOUND
+                };
+                live.missing
+                    .retain(|known| !(is_it(known) && is_gone(known)));
                 if let Some(missing) = live.missing.iter_mut().find(|known| is_it(known)) {
                     missing.due = now.at.saturating_add(pause(missing.attempts));
                     missing.attempts = missing.attempts.saturating_add(1);
