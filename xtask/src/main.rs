@@ -1,6 +1,7 @@
 //! Everything that builds, tests, demonstrates and measures the project.
 
 mod bench;
+mod campaigns;
 mod demo;
 mod embedded;
 mod floors;
@@ -42,6 +43,12 @@ enum Command {
     Bench(bench::Bench),
     /// Random histories of the whole server in memory, with faults and crashes
     Simulate(simulate::Simulate),
+    /// Kills the agent at random moments and at every named point, and compares what is left
+    Crash(campaigns::Arguments),
+    /// Compares copies with what writers had written when they stood still
+    Content(campaigns::Arguments),
+    /// Cuts the power of everything on one disk at random moments, and compares what is left
+    Powercut(campaigns::Arguments),
     /// Who may import whom, and what the sans-IO crates may not touch
     Floors,
     /// Every dependency's licence stands on a list
@@ -57,6 +64,9 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Crash(arguments) => campaigns::run("crash", &arguments),
+        Command::Content(arguments) => campaigns::run("content", &arguments),
+        Command::Powercut(arguments) => campaigns::run("powercut", &arguments),
         Command::Floors => floors::run(),
         Command::Licences => licences::run(),
     };

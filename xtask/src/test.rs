@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI runs.
 
-use crate::{Outcome, bench, floors, fuzz, lab, licences, raw_protocol, workspace};
+use crate::{Outcome, bench, campaigns, floors, fuzz, lab, licences, raw_protocol, workspace};
 use fsrvp_testkit::{packages, programs};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -72,6 +72,7 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
     if arguments.long {
         steps.run("fuzzing", || fuzz::run(&fuzz::Fuzz::default()));
     }
+    steps.run("campaigns", campaigns::short);
     steps.close(&counts)
 }
 

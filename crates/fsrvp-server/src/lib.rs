@@ -6,6 +6,7 @@ pub mod authz;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod crash_points;
 pub mod daemon;
 pub mod dispatch;
 pub mod environment;

@@ -2,15 +2,17 @@
 //! backends and the share directory, and the agent's decision is carried out.
 
 use crate::store::{StateStore, StoreError};
-use fsrvp_idl::ShadowCopyId;
-use fsrvp_proto::directory::Publication;
+use fsrvp_idl::{ShadowCopyId, ShareName};
+use fsrvp_proto::directory::{ExposedShare, Publication};
 use fsrvp_proto::durable::{Table, TableError};
 use fsrvp_proto::job::{Artefact, CopyRef, Exposure, Failure};
 use fsrvp_proto::recovery::{Found, RecoveryNote, recover};
 use fsrvp_proto::set::{SetStatus, ShadowCopySet};
 use fsrvp_proto::{Now, ShareDirectory};
 use fsrvp_snapshot::{BackendError, Backends};
+use fsrvp_sys::crash;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// Why the daemon must not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,9 @@ pub fn run(
             shares: found.shares.len(),
         });
     }
+    crash::point("recovery.look.after");
+    let lingering = remove_remains(&table, &found.shares, directory);
+    found.shares.extend(lingering);
     let unseen = unseen(&table, &found, backends);
     found.copies.extend(unseen);
     let recovered = recover(table, found, boot_id, now);
@@ -124,8 +129,10 @@ pub fn run(
     if !recovered.edits.is_empty() {
         store.commit(&recovered.edits)?;
     }
+    crash::point("recovery.store.after");
     let unreachable = reach(&recovered.table, backends);
     let mut unpublished = BTreeSet::new();
+    crash::point("recovery.reach.after");
     for exposure in &recovered.publish {
         if let Err(failure) = publish(backends, directory, exposure) {
             tracing::error!(
@@ -135,12 +142,52 @@ pub fn run(
             );
             unpublished.insert(exposure.name.clone());
         }
+        crash::point("recovery.publish.after");
     }
     Ok(Outcome {
         table: recovered.table,
         unreachable,
         unpublished,
     })
+}
+
+/// Shares that were being published or withdrawn when the agent died, and that the directory does
+/// not list: a part of them that is not listed, as a security descriptor, may be there. Gives those
+/// that could not be removed, which count as found.
+fn remove_remains(
+    table: &Table,
+    found: &[ExposedShare],
+    directory: &dyn ShareDirectory,
+) -> Vec<ExposedShare> {
+    let listed: BTreeSet<String> = found
+        .iter()
+        .map(|share| ShareName::new(&share.name).folded())
+        .collect();
+    let unpublished = table
+        .sets()
+        .filter(|set| set.status == SetStatus::Committed)
+        .flat_map(ShadowCopySet::exposures)
+        .map(|exposure| exposure.name);
+    let owed = table.debts().filter_map(|(_, debt)| match &debt.artefact {
+        Artefact::Share(name) => Some(name.clone()),
+        Artefact::Copy(_) => None,
+    });
+    let remains = |name: String| match directory.withdraw(&name) {
+        Ok(()) => None,
+        Err(failure) => {
+            tracing::warn!(share = name, error = %failure, "recovery: remains of a share stay");
+            Some(ExposedShare {
+                name,
+                path: PathBuf::new(),
+                read_only: false,
+            })
+        }
+    };
+    unpublished
+        .chain(owed)
+        .filter(|name| !listed.contains(&ShareName::new(name).folded()))
+        .filter_map(remains)
+        .collect()
 }
 
 /// Recorded copies that no backend lists and that nevertheless are not known to be gone: their

@@ -7,5 +7,7 @@ pub mod crash;
 pub mod gssapi;
 pub mod mount;
 pub mod mountinfo;
+#[cfg(feature = "test-support")]
+pub mod shared_mapping;
 #[cfg(feature = "winbind")]
 pub mod wbclient;

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -159,8 +159,8 @@ pub(crate) fn copy_program(dir: &Path, program: &Path) -> Result<PathBuf, Error>
     Ok(copy)
 }
 
-/// Starts fsrvpd and returns its process id once it answers on the admin socket.
-pub(crate) fn start(dir: &Path, program: Run) -> Result<u32, Error> {
+/// Starts fsrvpd and does not wait for it.
+pub(crate) fn spawn(dir: &Path, program: Run) -> Result<Child, Error> {
     let files = AgentFiles::of(dir);
     let mut log = fs::OpenOptions::new()
         .create(true)
@@ -170,7 +170,7 @@ pub(crate) fn start(dir: &Path, program: Run) -> Result<u32, Error> {
     writeln!(log, "--- start").map_err(Error::file(&files.log))?;
     let stderr = log.try_clone().map_err(Error::file(&files.log))?;
     let run = program.arg("--config").arg(&files.config);
-    let mut child = run
+    let child = run
         .command()
         .env(MARK, dir)
         .stdin(Stdio::null())
@@ -182,9 +182,15 @@ pub(crate) fn start(dir: &Path, program: Run) -> Result<u32, Error> {
             command: run.line(),
             source,
         })?;
-    let pid = child.id();
-    fs::write(&files.pid, format!("{pid}\n")).map_err(Error::file(&files.pid))?;
+    fs::write(&files.pid, format!("{}\n", child.id())).map_err(Error::file(&files.pid))?;
+    Ok(child)
+}
 
+/// Starts fsrvpd and returns its process id once it answers on the admin socket.
+pub(crate) fn start(dir: &Path, program: Run) -> Result<u32, Error> {
+    let files = AgentFiles::of(dir);
+    let mut child = spawn(dir, program)?;
+    let pid = child.id();
     let began = Instant::now();
     loop {
         let last = match unix_http_get(&files.admin_socket, "/v1/health") {

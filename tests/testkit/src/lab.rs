@@ -5,12 +5,13 @@ use crate::agent::{
 };
 use crate::samba::{self, Account, Accounts, SambaFiles, SambaPrograms};
 use crate::volume::{self, Share, ShareKey};
-use crate::{Environment, Error, mounts, process, system};
+use crate::{Environment, Error, Run, disk, mounts, process, system};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct LabOptions {
     winbind: bool,
     system: Option<PathBuf>,
     volume_bytes: u64,
+    #[serde(default)]
+    single_disk: bool,
 }
 
 impl LabOptions {
@@ -64,6 +67,7 @@ impl LabOptions {
             winbind: false,
             system: None,
             volume_bytes: 8 << 30,
+            single_disk: false,
         }
     }
 
@@ -84,6 +88,14 @@ impl LabOptions {
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.dir.clone()
+    }
+
+    /// Puts the btrfs file systems, Samba's state and the agent's on one disk, whose power can be
+    /// [cut](Lab::photograph).
+    #[must_use]
+    pub fn single_disk(mut self) -> Self {
+        self.single_disk = true;
+        self
     }
 
     /// `profile`; spec unless set.
@@ -239,7 +251,10 @@ impl Lab {
         if let Some(other) = &options.system {
             system::enter(dir, other)?;
         }
-        volume::create(dir, options.volume_bytes)?;
+        if options.single_disk {
+            disk::create(dir)?;
+        }
+        volume::create(dir, options.volume_bytes, options.single_disk)?;
         let timeout = options.settings.sequence_timeout;
         samba::write_conf(dir, &options.agent, *port, &self.shares, timeout)?;
         samba::create_accounts(&files, &options.programs, accounts)?;
@@ -263,18 +278,43 @@ impl Lab {
     /// # Errors
     /// [`Error::NotReady`] with the end of its log.
     pub fn start_agent(&self) -> Result<(), Error> {
-        match &self.record.options.agent {
-            AgentKind::Fsrvpd(program) => {
-                let options = &self.record.options;
-                let program = match options.system {
-                    Some(_) => agent::copy_program(self.dir(), program)?,
-                    None => program.clone(),
-                };
-                let run = options.programs.run(&program.to_string_lossy());
-                agent::start(self.dir(), run).map(drop)
-            }
-            AgentKind::Samba { .. } => Ok(()),
+        match self.agent_program()? {
+            Some(program) => agent::start(self.dir(), program).map(drop),
+            None => Ok(()),
         }
+    }
+
+    /// Starts our agent in another way than usual and does not wait until it serves: it may end
+    /// before. The caller collects it.
+    ///
+    /// # Errors
+    /// [`Error::Start`]; [`Error::Unfit`] where the agent is Samba's.
+    pub fn spawn_agent(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Child, Error> {
+        let mut program = self
+            .agent_program()?
+            .ok_or_else(|| Error::Unfit("the agent is Samba's".to_owned()))?
+            .args(arguments);
+        for (name, value) in environment {
+            program = program.env(name, value);
+        }
+        agent::spawn(self.dir(), program)
+    }
+
+    /// Our agent's program.
+    fn agent_program(&self) -> Result<Option<Run>, Error> {
+        let options = &self.record.options;
+        let program = match &options.agent {
+            AgentKind::Fsrvpd(program) => match options.system {
+                Some(_) => agent::copy_program(self.dir(), program)?,
+                None => program.clone(),
+            },
+            AgentKind::Samba { .. } => return Ok(None),
+        };
+        Ok(Some(options.programs.run(&program.to_string_lossy())))
     }
 
     /// Ends our agent; `crash` as `kill -9` does. Its store stays.
@@ -340,6 +380,42 @@ impl Lab {
         samba::stop(self.dir(), "samba-dcerpcd")?;
         let own = matches!(self.record.options.agent, AgentKind::Samba { .. });
         samba::start_dcerpcd(self.dir(), &self.record.options.programs, own).map(drop)
+    }
+
+    /// Takes the single disk as it is at this moment, with everybody at work.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn photograph(&self) -> Result<(), Error> {
+        self.camera().photograph()
+    }
+
+    /// What [`Lab::photograph`] needs, for another thread.
+    #[must_use]
+    pub fn camera(&self) -> Camera {
+        Camera(self.dir().to_owned())
+    }
+
+    /// Ends every process at once and mounts the disk as it was when the picture was taken; nothing
+    /// is started.
+    ///
+    /// # Errors
+    /// What does not end, or cannot be mounted.
+    pub fn fall_and_boot(&self) -> Result<(), Error> {
+        disk::fall(self.dir())?;
+        disk::boot(self.dir())?;
+        volume::mount_nested(self.dir())
+    }
+
+    /// Starts samba-dcerpcd and smbd of a laboratory that has [fallen](Lab::fall_and_boot).
+    ///
+    /// # Errors
+    /// As at the start.
+    pub fn start_samba(&self) -> Result<(), Error> {
+        let Record { options, port, .. } = &self.record;
+        let own = matches!(options.agent, AgentKind::Samba { .. });
+        samba::start_dcerpcd(self.dir(), &options.programs, own)?;
+        samba::start_smbd(self.dir(), &options.programs, *port)
     }
 
     /// The laboratory's directory.
@@ -416,6 +492,30 @@ impl Lab {
     #[must_use]
     pub fn agent_log(&self) -> PathBuf {
         AgentFiles::of(self.dir()).log
+    }
+
+    /// fsrvpd's state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        AgentFiles::of(self.dir()).state
+    }
+
+    /// Where fsrvpd mounts file systems.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        AgentFiles::of(self.dir()).run
+    }
+
+    /// Samba's state directory, with the registry.
+    #[must_use]
+    pub fn samba_state_dir(&self) -> PathBuf {
+        SambaFiles::of(self.dir()).state()
+    }
+
+    /// Where a volume (`btrfs1`, `btrfs2`) is mounted.
+    #[must_use]
+    pub fn volume(&self, name: &str) -> PathBuf {
+        volume::mounts_directory(self.dir()).join(name)
     }
 
     /// Process id of the agent, for Samba's own that of samba-dcerpcd.
@@ -514,6 +614,20 @@ impl Lab {
             if ours { "http://localhost/metrics" } else { "" }.to_owned(),
         );
         environment.write(&self.environment_file())
+    }
+}
+
+/// Takes pictures of a laboratory's single disk.
+#[derive(Debug, Clone)]
+pub struct Camera(PathBuf);
+
+impl Camera {
+    /// As [`Lab::photograph`].
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn photograph(&self) -> Result<(), Error> {
+        disk::photograph(&self.0)
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod agent;
 pub mod client;
+mod disk;
 pub mod domain;
 mod embedded;
 mod environment;
@@ -33,7 +34,7 @@ pub use environment::Environment;
 pub use error::Error;
 pub use http::{HttpAnswer, unix_http_get};
 pub use isolation::Isolation;
-pub use lab::{Lab, LabOptions, SequenceTimeout, down, sweep};
+pub use lab::{Camera, Lab, LabOptions, SequenceTimeout, down, sweep};
 pub use realm::Realm;
 pub use run::{Output, Run};
 pub use volume::{Share, ShareKey};

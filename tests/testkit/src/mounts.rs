@@ -81,8 +81,8 @@ fn remove_here(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Loop devices whose image lies below `dir`.
-fn loop_devices_below(dir: &Path) -> Vec<PathBuf> {
+/// Loop devices whose image is `dir` or lies below it.
+pub(crate) fn loop_devices_below(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir("/sys/block")
         .into_iter()
         .flatten()

@@ -125,13 +125,17 @@ pub(crate) fn mounts_directory(dir: &Path) -> PathBuf {
 }
 
 /// Makes the images, the file systems and the shares' directories, everything mounted.
-pub(crate) fn create(dir: &Path, size: u64) -> Result<(), Error> {
+/// On a single disk the btrfs file systems are there already.
+pub(crate) fn create(dir: &Path, size: u64, single_disk: bool) -> Result<(), Error> {
     let mounts = mounts_directory(dir);
     for (name, make) in [
         ("btrfs1", Run::new("mkfs.btrfs").arg("--quiet")),
         ("btrfs2", Run::new("mkfs.btrfs").arg("--quiet")),
         ("xfs", Run::new("mkfs.xfs").args(["-q", "-m", "reflink=1"])),
     ] {
+        if single_disk && name.starts_with("btrfs") {
+            continue;
+        }
         let image = image(dir, name, size)?;
         make.arg(&image).check()?;
         let found = Run::new("losetup")
@@ -161,9 +165,14 @@ pub(crate) fn create(dir: &Path, size: u64) -> Result<(), Error> {
         directory(&share.path)?;
         open_to_all(&share.path)?;
     }
+    mount_nested(dir)
+}
+
+/// Mounts what stands below a share.
+pub(crate) fn mount_nested(dir: &Path) -> Result<(), Error> {
     mount(
         Path::new("none"),
-        &mounts.join("btrfs1/nested/mounted"),
+        &mounts_directory(dir).join("btrfs1/nested/mounted"),
         Some("tmpfs"),
     )
 }

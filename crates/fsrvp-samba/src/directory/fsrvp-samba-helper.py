@@ -90,6 +90,8 @@ class Registry:
         self.conf = s3smbconf.init_reg(None)
         state = self.loaded.get("state directory")
         self.descriptors = Descriptors(os.path.join(state, "share_info.tdb"))
+        # Ends a transaction that the death of an earlier helper cut short.
+        self.descriptors.open()
 
     def get(self, name):
         try:

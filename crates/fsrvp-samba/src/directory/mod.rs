@@ -12,4 +12,4 @@ mod tools;
 
 pub use helper::HelperConfig;
 pub use memory::{Operation, StaticDirectory, StaticError};
-pub use samba::{SambaConfig, SambaDirectory};
+pub use samba::{CRASH_POINTS, SambaConfig, SambaDirectory};

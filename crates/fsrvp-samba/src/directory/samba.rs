@@ -12,10 +12,19 @@ use fsrvp_idl::ShareName;
 use fsrvp_proto::ShareDirectory;
 use fsrvp_proto::directory::{BaseShare, ExposedShare, Publication};
 use fsrvp_proto::job::{Failure, FailureKind};
+use fsrvp_sys::crash;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// Every point of the share directory at which [`fsrvp_sys::crash`] can end the process.
+pub const CRASH_POINTS: &[&str] = &[
+    "directory.publish.before",
+    "directory.publish.after",
+    "directory.read_only.after_redefine",
+    "directory.withdraw.after_remove",
+];
 
 /// How long `testparm` may take.
 const TESTPARM_LIMIT: Duration = Duration::from_secs(30);
@@ -294,7 +303,10 @@ impl ShareDirectory for SambaDirectory {
             .iter()
             .map(|publication| self.prepare(&view, publication))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(self.with_means(|means| means.publish(&clones))?)
+        crash::point("directory.publish.before");
+        self.with_means(|means| means.publish(&clones))?;
+        crash::point("directory.publish.after");
+        Ok(())
     }
 
     fn make_read_only(&self, names: &[String]) -> Result<(), Failure> {
@@ -305,6 +317,7 @@ impl ShareDirectory for SambaDirectory {
             share.seal(&view.global);
         }
         self.with_means(|means| means.redefine(&shares))?;
+        crash::point("directory.read_only.after_redefine");
         let limit = self.config.disconnect_limit;
         let targets: Vec<Target> = shares.iter().map(target).collect();
         cut(
@@ -332,6 +345,7 @@ impl ShareDirectory for SambaDirectory {
             },
         };
         self.with_means(|means| means.remove(name))?;
+        crash::point("directory.withdraw.after_remove");
         // The share has gone whatever becomes of the connections: no client can come back.
         let limit = self.config.disconnect_limit;
         if let Err(error) = cut(

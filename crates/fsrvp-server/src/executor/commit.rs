@@ -4,6 +4,7 @@ use super::{Executor, in_share};
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Failure, FailureKind};
 use fsrvp_snapshot::Deadline;
+use fsrvp_sys::crash;
 use std::collections::BTreeMap;
 
 type ByBackend = BTreeMap<BackendName, Vec<CopySource>>;
@@ -35,6 +36,7 @@ impl Executor {
                 .prepare(&copies, deadline)
                 .map_err(|error| in_share(&first_share(&copies), error.into()))?;
         }
+        crash::point("executor.prepare.after_all");
         Ok(())
     }
 
@@ -55,6 +57,7 @@ impl Executor {
         }
         let groups = by_backend(copies);
         let results = self.commit_groups(&groups, writable, deadline);
+        crash::point("executor.commit.after_all");
         let Some(failure) = results.iter().find_map(|(_, result)| result.as_ref().err()) else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ use fsrvp_idl::ShareName;
 use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located};
 use fsrvp_proto::{Job, JobId, JobOutcome, ShareDirectory};
 use fsrvp_snapshot::{Backends, Choice, Deadline, SnapshotBackend};
+use fsrvp_sys::crash;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,6 +142,10 @@ impl Executor {
                         .backend(&copy.backend)
                         .and_then(|backend| backend.delete(copy).map_err(Failure::from)),
                 };
+                crash::point(match &artefact {
+                    Artefact::Share(_) => "executor.remove.after_share",
+                    Artefact::Copy(_) => "executor.remove.after_copy",
+                });
                 removed.err().map(|failure| (artefact, failure))
             })
             .collect()

@@ -3,6 +3,7 @@
 
 use super::{Executor, in_share};
 use fsrvp_proto::job::{CopyRef, Exposure, Failure};
+use fsrvp_sys::crash;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -13,14 +14,17 @@ impl Executor {
             .map(|exposure| exposure.name.clone())
             .collect();
         self.directory.make_read_only(&names)?;
+        crash::point("executor.seal.after_shares");
         let copies: BTreeSet<&CopyRef> = shares.iter().map(|exposure| &exposure.copy).collect();
         for copy in copies {
             self.backend(&copy.backend)?.seal(copy)?;
+            crash::point("executor.seal.after_copy");
         }
         for exposure in shares {
             self.verify(exposure)
                 .map_err(|failure| in_share(&exposure.base, failure))?;
         }
+        crash::point("executor.seal.after_all");
         Ok(())
     }
 

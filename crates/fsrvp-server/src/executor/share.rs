@@ -3,6 +3,7 @@
 use super::{Executor, in_share};
 use fsrvp_proto::directory::Publication;
 use fsrvp_proto::job::{Exposure, Failure};
+use fsrvp_sys::crash;
 
 impl Executor {
     pub(super) fn expose(&self, shares: &[Exposure]) -> Result<(), Failure> {
@@ -19,6 +20,7 @@ impl Executor {
                 })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
+        crash::point("executor.expose.after_backends");
         self.directory
             .publish(&publications)
             .map_err(|mut failure| {

@@ -2,8 +2,10 @@
 
 use super::{StateStore, StoreError};
 use fsrvp_proto::Edit;
+use fsrvp_sys::crash;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
+    TableDefinition,
 };
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -58,15 +60,19 @@ impl RedbStore {
         let database = builder()
             .open(&path)
             .map_err(|error| opening(&path, error))?;
-        Ok(Self {
+        let mut store = Self {
             path,
             database,
             is_new,
             _lock: lock,
-        })
+        };
+        // Every start that got further than this has stored something: an empty table is one that
+        // was begun by a process that died before it looked around.
+        store.is_new |= store.is_empty()?;
+        Ok(store)
     }
 
-    /// Whether [`RedbStore::open`] found no file and began one.
+    /// Whether [`RedbStore::open`] found no file, or one without any record.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
@@ -86,6 +92,12 @@ impl RedbStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        let read = self.database.begin_read().map_err(|e| self.failed(e))?;
+        let table = read.open_table(RECORDS).map_err(|e| self.failed(e))?;
+        table.is_empty().map_err(|e| self.failed(e))
     }
 
     fn failed(&self, problem: impl std::fmt::Display) -> StoreError {
@@ -121,7 +133,10 @@ impl StateStore for RedbStore {
                 .map_err(|e| self.failed(e))?;
             }
         }
-        write.commit().map_err(|e| self.failed(e))
+        crash::point("store.commit.before");
+        write.commit().map_err(|e| self.failed(e))?;
+        crash::point("store.commit.after");
+        Ok(())
     }
 }
 
@@ -157,7 +172,9 @@ fn begin(state_dir: &Path, path: &Path) -> Result<(), StoreError> {
         .map_err(|e| failed(e.to_string()))?;
     write.commit().map_err(|e| failed(e.to_string()))?;
     drop(database);
+    crash::point("store.begin.before_rename");
     std::fs::rename(&fresh, path).map_err(unusable)?;
+    crash::point("store.begin.after_rename");
     File::open(state_dir)
         .and_then(|directory| directory.sync_all())
         .map_err(unusable)
@@ -288,6 +305,17 @@ mod tests {
             ("set/2".to_owned(), b"two".to_vec()),
         ];
         assert_eq!(store.load().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_store_in_which_nothing_was_ever_stored_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RedbStore::open(dir.path()).unwrap());
+        let store = RedbStore::open(dir.path()).unwrap();
+        assert!(store.is_new());
+        store.commit(&[edit("boot", Some(b"id"))]).unwrap();
+        drop(store);
+        assert!(!RedbStore::open(dir.path()).unwrap().is_new());
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! The long runs of `fsrvp-campaigns`: its arguments are passed on as they are.
+
+use crate::{Outcome, lab, workspace};
+use fsrvp_testkit::packages;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+/// Arguments of a campaign.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Arguments {
+    /// Those of the campaign; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Campaigns that `cargo xtask test` runs, in their short forms.
+const SHORT: [(&str, &[&str]); 3] = [
+    ("crash", &["--cycles", "25"]),
+    ("powercut", &["--cuts", "5"]),
+    ("content", &["--cycles", "3"]),
+];
+
+/// Campaigns that measure, and so need the optimised agent.
+const OPTIMISED: [&str; 2] = ["endurance", "scale"];
+
+/// Runs one campaign.
+pub(crate) fn run(campaign: &str, arguments: &Arguments) -> Outcome {
+    lab::install(packages::BUILD)?;
+    lab::install(packages::LABORATORY)?;
+    fsrvp_testkit::machine_fits()?;
+    let programs = build(OPTIMISED.contains(&campaign))?;
+    start(&programs, campaign, &arguments.arguments)
+}
+
+/// Runs the short forms of all campaigns.
+pub(crate) fn short() -> Outcome {
+    let programs = build(false)?;
+    for (campaign, arguments) in SHORT {
+        let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+        start(&programs, campaign, &arguments)?;
+    }
+    Ok(())
+}
+
+fn start(programs: &std::path::Path, campaign: &str, arguments: &[OsString]) -> Outcome {
+    let status = std::process::Command::new(programs.join("fsrvp-campaigns"))
+        .arg("--fsrvpd")
+        .arg(programs.join("fsrvpd"))
+        .arg(campaign)
+        .args(arguments)
+        .current_dir(workspace::root())
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{campaign}: {status}").into())
+    }
+}
+
+/// Builds the campaigns and an agent with crash points, and puts both where no other build does:
+/// an agent with crash points must not be taken for the one that people use.
+fn build(release: bool) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let packages = ["--package", "fsrvp-server", "--package", "fsrvp-campaigns"];
+    let profile: &[&str] = if release { &["--release"] } else { &[] };
+    let mut arguments = vec!["build", "--features", "fsrvp-server/crash-points"];
+    arguments.extend(packages.iter().chain(profile));
+    let status = workspace::cargo_command(&arguments).status()?;
+    if !status.success() {
+        return Err("the campaigns do not build".into());
+    }
+    let built = workspace::program_directory(release);
+    let kept = built.join("campaigns");
+    fs::create_dir_all(&kept)?;
+    for program in ["fsrvpd", "fsrvp-campaigns"] {
+        let fresh = kept.join(format!("{program}.new"));
+        fs::copy(built.join(program), &fresh)?;
+        fs::rename(fresh, kept.join(program))?;
+    }
+    fs::remove_file(built.join("fsrvpd"))?;
+    Ok(kept)
+}
