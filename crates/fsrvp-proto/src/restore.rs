@@ -75,12 +75,17 @@ impl Agent {
             .live
             .iter()
             .filter(|(_, live)| live.running.is_none())
-            .filter(|(_, live)| live.missing.iter().any(|missing| missing.due <= now.at))
+            .filter(|(_, live)| live.missing.iter().any(|missing| self.is_due(missing, now)))
             .map(|(id, _)| *id)
             .collect();
         for id in due {
             self.restore(now, id);
         }
+    }
+
+    /// A withdrawal that the set has not waited for may still take the share away.
+    fn is_due(&self, missing: &Missing, now: Now) -> bool {
+        missing.due <= now.at && !self.jobs.hold(missing.copy)
     }
 
     fn restore(&mut self, now: Now, id: ShadowCopySetId) {
@@ -95,7 +100,9 @@ impl Agent {
             Some(copy.mapping(&missing.share)?.exposure(copy, writable))
         };
         live.missing.retain(|missing| wanted(missing).is_some());
-        let due = live.missing.iter().find(|missing| missing.due <= now.at);
+        let jobs = &self.jobs;
+        let is_due = |missing: &&Missing| missing.due <= now.at && !jobs.hold(missing.copy);
+        let due = live.missing.iter().find(is_due);
         let next = due.and_then(|due| Some((wanted(due)?, due.copy, due.share.clone())));
         match next {
             Some((exposure, copy, share)) => {
@@ -142,6 +149,7 @@ impl Agent {
     pub(crate) fn next_restore(&self) -> Option<Duration> {
         let idle = self.live.values().filter(|live| live.running.is_none());
         idle.flat_map(|live| &live.missing)
+            .filter(|missing| !self.jobs.hold(missing.copy))
             .map(|missing| missing.due)
             .min()
     }

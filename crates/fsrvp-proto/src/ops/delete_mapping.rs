@@ -160,7 +160,6 @@ impl Agent {
         let Some(mut set) = self.set_to_store(id) else {
             return self.finish(ticket, Status::FSRVP_E_OBJECT_NOT_FOUND);
         };
-        let is_known_gone = owed.is_none();
         let mut artefacts: Vec<_> = owed.map(|share| (copy, share)).into_iter().collect();
         if let Some(entry) = set.copies.iter_mut().find(|entry| entry.id == copy) {
             entry.mappings.retain(|mapping| mapping.share != share);
@@ -184,9 +183,8 @@ impl Agent {
         self.persist(change, move |agent, now, stored| {
             if let Err(failure) = stored {
                 agent.release_exposed(now, id);
-                if is_known_gone {
-                    agent.republish(now, id, copy, &share);
-                }
+                // Withdrawn, or by now perhaps: the record still wants it.
+                agent.republish(now, id, copy, &share);
                 return agent.finish(ticket, failure.status());
             }
             // A set that ends takes a timer of its own along.
