@@ -9,6 +9,7 @@ mod labs;
 mod null;
 mod pipe;
 mod report;
+mod security;
 mod stats;
 mod trace;
 
@@ -58,6 +59,7 @@ enum Part {
     Cycle,
     Null,
     Crowd,
+    Security,
 }
 
 fn main() -> ExitCode {
@@ -84,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let labs = Labs::up(&agent)?;
     let mut report = Report::default();
-    measure(arguments, &labs, &mut report)?;
+    measure(arguments, &agent, &labs, &mut report)?;
     drop(labs);
     let text = report.markdown(&about()?);
     println!("{text}");
@@ -98,7 +100,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Err(format!("missed: {}", missed.join(", ")).into())
 }
 
-fn measure(arguments: &Arguments, labs: &Labs, report: &mut Report) -> Result<()> {
+fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report) -> Result<()> {
     let quick = arguments.quick;
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let number = |full: usize, smoke: usize| if quick { smoke } else { full };
@@ -137,6 +139,14 @@ fn measure(arguments: &Arguments, labs: &Labs, report: &mut Report) -> Result<()
     }
     if wanted(Part::Crowd) {
         crowd::run(labs, 1_000, report)?;
+    }
+    if wanted(Part::Security) {
+        let plan = security::Plan {
+            slices: number(16, 1),
+            calls: number(10_000, 100),
+            logons: number(1_000, 5),
+        };
+        security::run(agent, plan, report)?;
     }
     Ok(())
 }
