@@ -2,7 +2,7 @@
 
 use crate::process::{self, MARK};
 use crate::volume::directory;
-use crate::{Error, Run, SequenceTimeout, unix_http_get};
+use crate::{Error, Run, SequenceTimeout, place, unix_http_get};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
@@ -93,7 +93,7 @@ impl AgentFiles {
         Self {
             config: agent.join("fsrvpd.toml"),
             state: agent.join("state"),
-            run: agent.join("run"),
+            run: place::reachable(dir).join("agent/run"),
             admin_socket: agent.join("admin.sock"),
             log: agent.join("log"),
             pid: agent.join("pid"),

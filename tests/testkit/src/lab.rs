@@ -5,7 +5,7 @@ use crate::agent::{
 };
 use crate::samba::{self, Account, Accounts, SambaFiles, SambaPrograms};
 use crate::volume::{self, Share, ShareKey};
-use crate::{Environment, Error, Run, disk, mounts, process, system};
+use crate::{Environment, Error, Run, disk, mounts, place, process, system};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The file that marks a directory as a laboratory and says how it was made.
-const RECORD: &str = "lab.json";
+const RECORD: &str = place::RECORD;
 const ENVIRONMENT: &str = "env";
 
 /// A unix socket's path has 108 bytes; this leaves room for the longest one below the directory.
@@ -49,7 +49,7 @@ pub struct LabOptions {
 }
 
 impl LabOptions {
-    /// A laboratory in `dir`, which must not exist or be empty.
+    /// A laboratory in `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, agent: AgentKind) -> Self {
         Self {
@@ -153,6 +153,15 @@ struct Record {
     options: LabOptions,
     accounts: Accounts,
     port: u16,
+    /// Whether the directory was there before, and so has to be there afterwards.
+    existed: bool,
+}
+
+/// What of the record decides whether the directory itself goes.
+#[derive(Debug, Deserialize)]
+struct Before {
+    #[serde(default)]
+    existed: bool,
 }
 
 /// A laboratory that is up. Dropping it takes it down, unless it was [kept](Lab::keep).
@@ -169,6 +178,7 @@ impl Lab {
     /// # Errors
     /// [`Error::Unfit`] for a directory that cannot be used, else what failed.
     pub fn up(mut options: LabOptions) -> Result<Self, Error> {
+        let existed = options.dir.exists();
         volume::directory(&options.dir)?;
         options.dir = fs::canonicalize(&options.dir).map_err(Error::file(&options.dir))?;
         let dir = options.dir.clone();
@@ -179,25 +189,23 @@ impl Lab {
                 "{shown} is a laboratory already; take it down first"
             )));
         }
-        if fs::read_dir(&dir)
-            .map_err(Error::file(&dir))?
-            .next()
-            .is_some()
-        {
-            return Err(Error::Unfit(format!("{shown} is not empty")));
+        if let Some(taken) = place::OWN_NAMES.iter().find(|name| dir.join(name).exists()) {
+            return Err(Error::Unfit(format!(
+                "{shown} has a {taken:?} that is not a laboratory's"
+            )));
         }
         if dir.as_os_str().len() > LONGEST_DIRECTORY {
             let limit = LONGEST_DIRECTORY;
-            let _ = fs::remove_dir(&dir);
             return Err(Error::Unfit(format!(
                 "{shown}: sockets need a path of {limit} bytes or less"
             )));
         }
-        refuse_closed_path(&dir)?;
+        place::open(&dir)?;
         let record = Record {
             options,
             accounts: Accounts::generate()?,
             port: free_port()?,
+            existed,
         };
         let lab = Self {
             record,
@@ -246,6 +254,7 @@ impl Lab {
             options,
             accounts,
             port,
+            existed: _,
         } = &self.record;
         let (dir, files) = (self.dir(), SambaFiles::of(self.dir()));
         if let Some(other) = &options.system {
@@ -656,7 +665,7 @@ pub(crate) fn mark(dir: &Path) -> Result<(), Error> {
 
 /// Removes every trace of the laboratory in `dir`: processes, mounts, loop devices, files. It looks
 /// for them instead of remembering, so that it works on a laboratory that is half made or crashed.
-/// A directory that is not a laboratory is refused; one that does not exist is fine.
+/// What else is in the directory stays; a directory without a laboratory is fine.
 ///
 /// # Errors
 /// What could not be removed.
@@ -665,12 +674,14 @@ pub fn down(dir: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let dir = fs::canonicalize(dir).map_err(Error::file(dir))?;
-    if !dir.join(RECORD).exists() {
-        return Err(Error::Unfit(format!(
-            "{} is not a laboratory",
-            dir.display()
-        )));
+    let record = dir.join(RECORD);
+    if !record.exists() {
+        return Ok(());
     }
+    let existed = fs::read_to_string(&record)
+        .ok()
+        .and_then(|text| serde_json::from_str::<Before>(&text).ok())
+        .is_none_or(|before| before.existed);
     // A server may start a helper while others are being ended: look until there is none.
     for _ in 0..5 {
         let pids = process::of_laboratory(&dir);
@@ -684,8 +695,22 @@ pub fn down(dir: &Path) -> Result<(), Error> {
         return Err(Error::LeftOver(format!("processes {left:?}")));
     }
     let devices = mounts::release_below(&dir)?;
-    mounts::remove_below(&dir)?;
-    fs::remove_dir_all(&dir).map_err(Error::file(&dir))?;
+    let elsewhere = place::elsewhere(&dir);
+    for place in [&elsewhere, &dir] {
+        mounts::remove_below(place)?;
+    }
+    place::remove(&elsewhere)?;
+    // The record goes last: until then, the rest can be removed by trying again.
+    for name in place::OWN_NAMES
+        .iter()
+        .filter(|name| **name != RECORD)
+        .chain([&RECORD])
+    {
+        place::remove(&dir.join(name))?;
+    }
+    if !existed {
+        place::remove(&dir)?;
+    }
     // An image that is still attached shows as deleted now.
     mounts::wait_released(&devices)
 }
@@ -707,24 +732,6 @@ pub fn sweep() -> Result<(), Error> {
         let owner = owner.and_then(|rest| rest.split('.').next()?.parse().ok());
         if owner.is_some_and(|pid: u32| !process::alive(pid)) {
             down(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// smbd walks to a share as the user, who must be able to pass every directory on the way.
-fn refuse_closed_path(dir: &Path) -> Result<(), Error> {
-    for ancestor in dir.ancestors() {
-        let mode = fs::metadata(ancestor)
-            .map_err(Error::file(ancestor))?
-            .permissions()
-            .mode();
-        if mode & 0o001 == 0 {
-            let (dir, closed) = (dir.display(), ancestor.display());
-            return Err(Error::Unfit(format!(
-                "{dir}: users cannot pass {closed} (mode {:o}); choose another directory",
-                mode & 0o7777
-            )));
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ mod isolation;
 mod lab;
 mod mounts;
 pub mod packages;
+mod place;
 pub mod process;
 pub mod programs;
 mod realm;

@@ -1,6 +1,6 @@
 //! The laboratory's file systems and what is shared from them.
 
-use crate::{Error, Run};
+use crate::{Error, Run, place};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ pub(crate) fn shares(dir: &Path) -> Vec<Share> {
 
 /// Where the file systems are mounted.
 pub(crate) fn mounts_directory(dir: &Path) -> PathBuf {
-    dir.join("mnt")
+    place::reachable(dir).join("mnt")
 }
 
 /// Makes the images, the file systems and the shares' directories, everything mounted.

@@ -5,6 +5,7 @@ use fsrvp_testkit::{
     machine_fits, process,
 };
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -153,23 +154,36 @@ fn what_a_crashed_owner_left_is_found_by_looking() {
 }
 
 #[test]
-fn a_directory_that_is_no_laboratory_is_left_alone() {
+fn what_others_have_in_the_directory_stays() {
     if !possible() {
         return;
     }
-    let stranger = Path::new("/usr/share");
+    // As `mktemp -d` makes them: nobody else can pass.
+    let closed = tempfile::tempdir().unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let dir = closed.path().join("lab");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("notes"), "mine").unwrap();
+    let lab = Lab::up(LabOptions::new(&dir, AgentKind::Samba { workers: 1 })).unwrap();
+    let share = lab.share(ShareKey::A);
+    assert!(!share.path.starts_with(closed.path()));
+    lab.smbclient(lab.plain(), share.name, "put /etc/hostname file")
+        .check()
+        .unwrap();
+    let mounts = share.path.ancestors().nth(3).unwrap().to_owned();
+    lab.down().unwrap();
+    assert_eq!(fs::read_to_string(dir.join("notes")).unwrap(), "mine");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    assert_no_trace(&mounts);
+
+    down(&dir).unwrap();
+    fs::write(dir.join("env"), "mine").unwrap();
+    let taken = LabOptions::new(&dir, AgentKind::Samba { workers: 1 });
     assert!(
-        down(stranger)
+        Lab::up(taken)
             .unwrap_err()
             .to_string()
-            .contains("is not a laboratory")
+            .contains("not a laboratory's")
     );
-    assert!(stranger.exists());
-    let full = LabOptions::new(stranger, AgentKind::Samba { workers: 1 });
-    assert!(
-        Lab::up(full)
-            .unwrap_err()
-            .to_string()
-            .contains("is not empty")
-    );
+    assert!(dir.join("env").exists());
 }
