@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::cycle::{BACKUP, Set};
-use crate::labs::{Labs, Target, share, state_directory};
+use crate::labs::{Labs, Target, state_directory};
 use crate::pipe::Pipe;
 use crate::report::{Goal, Limit, Report};
 use crate::stats::{Series, timed};
@@ -11,15 +11,12 @@ use fsrvp_testkit::Lab;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 /// Name of the snapshots that are made without an agent.
 const SNAPSHOT: &str = "bare";
-/// What is written at a time to dirty a file system.
-const CHUNK: usize = 1 << 20;
 
 type Records = BTreeMap<String, Vec<u8>>;
 
@@ -212,141 +209,4 @@ fn records(state_directory: &Path) -> Result<Records> {
     drop((table, read, database));
     fs::remove_file(copy)?;
     Ok(records)
-}
-
-/// How a share is dirtied.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dirt {
-    /// Bytes written before Prepare.
-    pub(crate) before: usize,
-    /// Bytes written after it.
-    pub(crate) after: usize,
-    /// How often; each time with three clean Commits.
-    pub(crate) rounds: usize,
-}
-
-/// Commit of a share with much written before Prepare and little after it, beside clean ones and
-/// beside the peer, in turns.
-pub(crate) fn dirty(labs: &Labs, dirt: Dirt, report: &mut Report) -> Result<()> {
-    let (ours, peer) = (share(&labs.ours), share(&labs.peer));
-    let mut our_pipe = Pipe::open(&labs.ours.pipe())?;
-    let mut peer_pipe = Pipe::open(&labs.peer.pipe())?;
-    let mut series: [Series; 6] = Default::default();
-    let [
-        clean,
-        prepare,
-        commit,
-        peer_clean,
-        peer_prepare,
-        peer_commit,
-    ] = &mut series;
-    for _ in 0..dirt.rounds {
-        for _ in 0..3 {
-            let mut set = Set::begin(&mut our_pipe, &ours, BACKUP)?;
-            set.prepare()?;
-            timed(clean, || set.commit())?;
-            set.abort()?;
-            let mut set = begun_clean(&mut peer_pipe, &peer)?;
-            timed(peer_clean, || set.commit())?;
-            set.finish()?;
-        }
-        let set = dirtied(&mut our_pipe, &ours, dirt, prepare, commit)?;
-        set.abort()?;
-        let set = dirtied(&mut peer_pipe, &peer, dirt, peer_prepare, peer_commit)?;
-        set.finish()?;
-        for target in [&ours, &peer] {
-            remove_dirt(target)?;
-        }
-    }
-    let [
-        clean,
-        prepare,
-        commit,
-        peer_clean,
-        peer_prepare,
-        peer_commit,
-    ] = series.each_ref().map(Series::median);
-    let row = |name: &str, clean: f64, prepare: f64, commit: f64| {
-        [
-            name.to_owned(),
-            format!("{clean:.2}"),
-            format!("{prepare:.0}"),
-            format!("{commit:.2}"),
-            format!("{:.2}", commit / clean),
-        ]
-    };
-    let [before, after] = [dirt.before >> 20, dirt.after >> 20];
-    report.table(
-        &format!("Commit with {before} MiB dirtied before Prepare and {after} MiB after it, ms"),
-        [
-            "agent",
-            "clean Commit",
-            "dirty Prepare",
-            "dirty Commit",
-            "dirty / clean",
-        ],
-        [
-            row("ours", clean, prepare, commit),
-            row("rpcd_fsrvp", peer_clean, peer_prepare, peer_commit),
-        ],
-    );
-    report.note(format!(
-        "Medians of {} dirty and {} clean sets.",
-        dirt.rounds,
-        dirt.rounds * 3
-    ));
-    report.goal(Goal::new(
-        "Commit, dirty / clean",
-        commit / clean,
-        Limit::AtMost(2.0),
-    ));
-    Ok(())
-}
-
-/// A set of a share that has nothing to write.
-fn begun_clean<'a>(pipe: &'a mut Pipe, target: &Target) -> Result<Set<'a>> {
-    let mut set = Set::begin(pipe, target, BACKUP)?;
-    target.flush()?;
-    set.prepare()?;
-    Ok(set)
-}
-
-fn dirtied<'a>(
-    pipe: &'a mut Pipe,
-    target: &Target,
-    dirt: Dirt,
-    prepare: &mut Series,
-    commit: &mut Series,
-) -> Result<Set<'a>> {
-    target.flush()?;
-    let mut set = Set::begin(pipe, target, BACKUP)?;
-    let [before, after] = files(target);
-    write(&before, dirt.before)?;
-    timed(prepare, || set.prepare())?;
-    write(&after, dirt.after)?;
-    timed(commit, || set.commit())?;
-    Ok(set)
-}
-
-fn files(target: &Target) -> [PathBuf; 2] {
-    ["before", "after"].map(|name| target.path.join(name))
-}
-
-fn write(path: &Path, bytes: usize) -> Result<()> {
-    let mut file = File::create(path)?;
-    let chunk = vec![0x5A_u8; CHUNK];
-    let mut left = bytes;
-    while left > 0 {
-        let part = chunk.get(..left.min(CHUNK)).unwrap_or_default();
-        file.write_all(part)?;
-        left = left.saturating_sub(part.len());
-    }
-    Ok(())
-}
-
-fn remove_dirt(target: &Target) -> Result<()> {
-    for path in files(target) {
-        fs::remove_file(path)?;
-    }
-    target.flush()
 }

@@ -5,6 +5,7 @@ mod canned;
 mod commit;
 mod crowd;
 mod cycle;
+mod dirty;
 mod labs;
 mod null;
 mod pipe;
@@ -113,18 +114,18 @@ fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report
                 labs::share_of_many_files(&labs.ours, files)?,
             ),
         ];
-        commit::clean(labs, &cases, number(300, 2), report)?;
+        commit::clean(labs, &cases, number(240, 2), report)?;
     }
     if wanted(Part::Trace) {
         trace::run(labs, number(10, 2), report)?;
     }
     if wanted(Part::Dirty) {
-        let dirt = commit::Dirt {
+        let dirt = dirty::Dirt {
             before: number(2 << 30, 8 << 20),
             after: 1 << 20,
             rounds: number(5, 1),
         };
-        commit::dirty(labs, dirt, report)?;
+        dirty::run(labs, dirt, report)?;
     }
     if wanted(Part::Cycle) {
         cycle::run(labs, number(200, 1), report)?;
