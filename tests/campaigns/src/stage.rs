@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::view::View;
 use crate::{Outcome, tree};
 use fsrvp_idl::ShadowCopyId;
-use fsrvp_testkit::{AgentKind, Lab, LabOptions, Run, ShareKey, process, sweep};
+use fsrvp_testkit::{AgentKind, Lab, LabOptions, MinAuthLevel, Run, ShareKey, process, sweep};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,10 @@ impl Stage {
         }
         let fsrvpd = fs::canonicalize(fsrvpd)
             .map_err(|error| format!("{}: {error}; build it first", fsrvpd.display()))?;
-        let lab = Lab::up(options(LabOptions::for_test(AgentKind::Fsrvpd(fsrvpd))))?;
+        // The clients of the campaigns count what is left behind; security has suites of its own.
+        let unsigned =
+            LabOptions::for_test(AgentKind::Fsrvpd(fsrvpd)).min_auth_level(MinAuthLevel::None);
+        let lab = Lab::up(options(unsigned))?;
         let base = |key: ShareKey, volume, inner| {
             let share = lab.share(key);
             Base {
