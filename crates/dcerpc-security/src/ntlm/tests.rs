@@ -238,7 +238,7 @@ fn old_and_weak_forms_are_refused() {
             m.nt_response.truncate(44);
             m.nt_response.extend(pairs.encode().unwrap());
         }),
-        "wrong password"
+        r#""user" of "WG": wrong password"#
     );
 }
 
