@@ -71,8 +71,8 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
     steps.run("benchmarks, the quick form", bench::smoke);
     if arguments.long {
         steps.run("fuzzing", || fuzz::run(&fuzz::Fuzz::default()));
+        steps.run("campaigns", campaigns::short);
     }
-    steps.run("campaigns", campaigns::short);
     steps.close(&counts)
 }
 
