@@ -14,10 +14,17 @@ const PACKAGES: &str = "samba,samba-common-bin,samba-vfs-modules,python3-samba,l
 /// # Errors
 /// What `mmdebstrap` said.
 pub fn debian(release: &str) -> Result<PathBuf, Error> {
-    let root = programs::workspace().join("target/systems").join(release);
+    let systems = programs::workspace().join("target/systems");
+    let root = systems.join(release);
     if root.join("usr/sbin/smbd").exists() {
         return Ok(root);
     }
+    // mmdebstrap wants the directory in which it makes another one.
+    let failed = |source| Error::File {
+        path: root.clone(),
+        source,
+    };
+    fs::create_dir_all(&systems).map_err(failed)?;
     let fresh = root.with_extension(std::process::id().to_string());
     Run::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase"])
@@ -26,10 +33,6 @@ pub fn debian(release: &str) -> Result<PathBuf, Error> {
         .arg(&fresh)
         .limit(Duration::from_secs(1800))
         .check()?;
-    let failed = |source| Error::File {
-        path: root.clone(),
-        source,
-    };
     match fs::rename(&fresh, &root) {
         // Somebody else was faster.
         Err(_) if root.join("usr/sbin/smbd").exists() => {
