@@ -1,7 +1,7 @@
 //! The laboratories: our agent, ours without its helper, and the peer.
 
 use crate::Result;
-use fsrvp_testkit::{AgentKind, Environment, Lab, LabOptions, Run, ShareKey};
+use fsrvp_testkit::{AgentKind, Environment, Lab, LabOptions, MinAuthLevel, Run, ShareKey};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -40,8 +40,10 @@ impl Labs {
         )?;
         let agent = AgentKind::Fsrvpd(fsrvpd.to_owned());
         let options = [
-            LabOptions::for_test(agent.clone()),
-            LabOptions::for_test(agent).server_line("helper = false"),
+            LabOptions::for_test(agent.clone()).min_auth_level(MinAuthLevel::None),
+            LabOptions::for_test(agent)
+                .min_auth_level(MinAuthLevel::None)
+                .server_line("helper = false"),
             LabOptions::for_test(AgentKind::Samba { workers: WORKERS }),
         ];
         let boots =
