@@ -3,12 +3,17 @@
 //! [`SnapshotBackend`] is the contract; [`Btrfs`] and, without a disk, [`Memory`] obey it;
 //! [`Backends`] chooses one for a share's directory; `battery` (a feature) tries the contract on any of them.
 
+mod attempt;
 pub mod backend;
 #[cfg(feature = "battery")]
 pub mod battery;
 pub mod btrfs;
+mod error;
+mod folder;
+mod location;
 pub mod memory;
 pub mod names;
+mod previous;
 pub mod registry;
 
 pub use backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};

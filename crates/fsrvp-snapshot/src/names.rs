@@ -1,8 +1,9 @@
 //! File names that are made of other names: folders of shares and servers, and the `@GMT-` labels
 //! of previous versions.
 
-use fsrvp_idl::{FileTime, ShareName};
+use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use std::fmt::Write as _;
+use uuid::Uuid;
 
 /// Longest file name, in bytes.
 const NAME_MAX: usize = 255;
@@ -11,6 +12,13 @@ const NAME_MAX: usize = 255;
 #[must_use]
 pub fn share_folder(share: &ShareName) -> String {
     component(&share.folded())
+}
+
+/// The id of a copy that a name is, in the only spelling that we write.
+#[must_use]
+pub fn copy_id(name: &str) -> Option<ShadowCopyId> {
+    let uuid = Uuid::parse_str(name).ok()?;
+    (uuid.as_hyphenated().to_string() == name).then_some(ShadowCopyId(uuid))
 }
 
 /// A safe file name for `text`, different for different texts: letters, digits, `-`, `_`, `$` and

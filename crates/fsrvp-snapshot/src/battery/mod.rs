@@ -45,17 +45,31 @@ pub struct Refused {
     pub offender: PathBuf,
 }
 
+/// What a backend takes a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A volume with all shares on it: one copy holds them all.
+    Volume,
+    /// The tree below a share's directory: every share is a volume of its own.
+    Tree,
+}
+
 /// A backend with volumes to try it on. A bed removes all that it made when it is dropped.
 pub trait Bed {
     /// The backend, as the present process has it.
     fn backend(&self) -> &dyn SnapshotBackend;
     /// Ends the process and starts the next one.
     fn restart(&mut self);
-    /// A share whose directory is the root of a volume.
+    /// What the backend takes a copy of.
+    fn unit(&self) -> Unit {
+        Unit::Volume
+    }
+    /// A share whose directory is the root of a volume, or at least above that of `inner`.
     fn whole(&self) -> BedShare;
-    /// A share below the root of the same volume.
+    /// A share below the directory of `whole`, on the same volume if there is such a thing.
     fn inner(&self) -> BedShare;
-    /// A share of another volume.
+    /// A share of another volume. Only asked for by checks that need [two
+    /// volumes](Check::two_volumes).
     fn other(&self) -> BedShare;
     /// Directories with something in them that no snapshot would hold.
     fn refused(&self) -> Vec<Refused>;
@@ -75,32 +89,42 @@ pub trait Bed {
 pub struct Check {
     /// What it is about.
     pub name: &'static str,
+    /// Whether the bed has to have two volumes.
+    pub two_volumes: bool,
     /// Panics where the contract is broken.
     pub run: fn(&mut dyn Bed),
 }
 
 macro_rules! checks {
-    ($($module:ident::$name:ident),* $(,)?) => {
+    (@ two) => {
+        true
+    };
+    ($($module:ident::$name:ident $(with $two:ident volumes)?),* $(,)?) => {
         /// All checks.
-        pub const CHECKS: &[Check] = &[$(Check { name: stringify!($name), run: $module::$name }),*];
+        pub const CHECKS: &[Check] = &[$(Check {
+            name: stringify!($name),
+            two_volumes: false $(|| checks!(@ $two))?,
+            run: $module::$name,
+        }),*];
     };
 }
 
 checks![
     life::probe_is_stable,
+    life::volumes_are_told_apart with two volumes,
     failure::probe_refuses_what_a_snapshot_would_not_hold,
     life::a_copy_holds_the_moment_of_its_commit,
     life::a_writable_copy_is_written_until_it_is_sealed,
     life::a_read_only_copy_is_never_written,
     life::two_shares_of_a_volume_in_one_copy,
-    life::two_volumes_in_one_commit,
+    life::two_volumes_in_one_commit with two volumes,
     life::everything_may_be_repeated,
     life::everything_may_be_repeated_after_a_restart,
     life::commit_without_prepare,
     life::prepare_may_be_abandoned,
-    failure::a_failing_member_leaves_nothing,
-    failure::no_time_leaves_nothing,
-    failure::a_cancelled_commit_leaves_nothing,
+    failure::a_failing_member_leaves_nothing with two volumes,
+    failure::no_time_leaves_nothing with two volumes,
+    failure::a_cancelled_commit_leaves_nothing with two volumes,
     failure::a_copy_that_is_not_there,
     failure::a_copy_of_another_volume_is_not_touched,
     life::every_form_is_enumerated,

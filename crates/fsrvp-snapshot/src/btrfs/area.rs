@@ -1,14 +1,12 @@
 //! The directory in the top level of a file system that holds a server's copies.
 
-use super::error::failed;
 use super::file_system::FileSystem;
 use crate::backend::BackendError;
+use crate::error::failed;
+use crate::folder::{Folder, PASS_THROUGH, make_directory, open_directory};
 use fsrvp_sys::btrfs::{self, SubvolumeInfo};
 use fsrvp_sys::crash;
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, XattrFlags, fchmod, fgetxattr, fsetxattr, fstat, mkdirat,
-    openat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, XattrFlags, fgetxattr, fsetxattr, statat};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,60 +15,46 @@ use std::path::{Path, PathBuf};
 
 /// The name in the top level.
 const NAME: &str = ".fsrvpd";
-/// Users pass through to their copies and see no names.
-pub(super) const PASS_THROUGH: Mode = Mode::from_raw_mode(0o711);
 /// Holds the run directory of the area's server, as text.
 const OWNER_XATTR: &str = "trusted.fsrvpd.run_dir";
-/// Others who could put something here could have it taken for ours.
-const WRITABLE_BY_OTHERS: Mode = Mode::from_raw_mode(0o022);
 
 /// A server's area.
-#[derive(Debug)]
-pub(super) struct Area {
-    pub(super) fd: OwnedFd,
-    /// As the SMB server reaches it.
-    pub(super) path: PathBuf,
-}
+pub(super) type Area = Folder;
 
 /// The path of an area below the mount of a top level.
 pub(super) fn path(top: &Path, folder: &str) -> PathBuf {
     top.join(NAME).join(folder)
 }
 
-impl Area {
-    /// The area if it exists.
-    ///
-    /// # Errors
-    /// `Conflict` if somebody else may write where it should be.
-    pub(super) fn open(
-        file_system: &FileSystem,
-        folder: &str,
-    ) -> Result<Option<Self>, BackendError> {
-        let path = path(&file_system.point, folder);
-        Ok(open_at(file_system.top.as_fd(), &path, folder)?.map(|fd| Self { fd, path }))
-    }
+/// The area if it exists.
+///
+/// # Errors
+/// `Conflict` if somebody else may write where it should be.
+pub(super) fn open(file_system: &FileSystem, folder: &str) -> Result<Option<Area>, BackendError> {
+    let path = path(&file_system.point, folder);
+    Ok(open_at(file_system.top.as_fd(), &path, folder)?.map(|fd| Area { fd, path }))
+}
 
-    /// The area, made if it is missing and marked as belonging to `run_dir`; not durable.
-    ///
-    /// # Errors
-    /// As [`Area::open`]; `NoSpace`.
-    pub(super) fn make(
-        file_system: &FileSystem,
-        folder: &str,
-        run_dir: &Path,
-    ) -> Result<Self, BackendError> {
-        let path = path(&file_system.point, folder);
-        let parent = path.parent().unwrap_or(&path);
-        let outer = make_directory(file_system.top.as_fd(), NAME, PASS_THROUGH, parent)?;
-        crash::point("btrfs.area.after_mkdir");
-        let fd = make_directory(outer.as_fd(), folder, PASS_THROUGH, &path)?;
-        if !belongs_to(fd.as_fd(), run_dir).map_err(failed("getxattr", &path))? {
-            let mark = run_dir.as_os_str().as_bytes();
-            fsetxattr(&fd, OWNER_XATTR, mark, XattrFlags::empty())
-                .map_err(failed("setxattr", &path))?;
-        }
-        Ok(Self { fd, path })
+/// The area, made if it is missing and marked as belonging to `run_dir`; not durable.
+///
+/// # Errors
+/// As [`open`]; `NoSpace`.
+pub(super) fn make(
+    file_system: &FileSystem,
+    folder: &str,
+    run_dir: &Path,
+) -> Result<Area, BackendError> {
+    let path = path(&file_system.point, folder);
+    let parent = path.parent().unwrap_or(&path);
+    let outer = make_directory(file_system.top.as_fd(), NAME, PASS_THROUGH, parent)?;
+    crash::point("btrfs.area.after_mkdir");
+    let fd = make_directory(outer.as_fd(), folder, PASS_THROUGH, &path)?;
+    if !belongs_to(fd.as_fd(), run_dir).map_err(failed("getxattr", &path))? {
+        let mark = run_dir.as_os_str().as_bytes();
+        fsetxattr(&fd, OWNER_XATTR, mark, XattrFlags::empty())
+            .map_err(failed("setxattr", &path))?;
     }
+    Ok(Area { fd, path })
 }
 
 /// Whether an area was last used by the process that mounts below `run_dir`. A second fsrvpd may
@@ -95,48 +79,6 @@ pub(super) fn open_at(
         return Ok(None);
     };
     open_directory(outer.as_fd(), folder, path)
-}
-
-/// Makes a directory of ours with this mode, or opens it if it exists and sets the mode.
-pub(super) fn make_directory(
-    parent: BorrowedFd<'_>,
-    name: &str,
-    mode: Mode,
-    path: &Path,
-) -> Result<OwnedFd, BackendError> {
-    match mkdirat(parent, name, mode) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(failed("mkdir", path)(errno)),
-    }
-    let fd =
-        open_directory(parent, name, path)?.ok_or_else(|| failed("open", path)(Errno::NOENT))?;
-    let stat = fstat(&fd).map_err(failed("fstat", path))?;
-    // The umask may have taken bits away.
-    if Mode::from_raw_mode(stat.st_mode) != mode {
-        fchmod(&fd, mode).map_err(failed("fchmod", path))?;
-    }
-    Ok(fd)
-}
-
-/// Opens a directory of ours.
-pub(super) fn open_directory(
-    parent: BorrowedFd<'_>,
-    name: &str,
-    path: &Path,
-) -> Result<Option<OwnedFd>, BackendError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = match openat(parent, name, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::NOTDIR | Errno::LOOP) => return Err(BackendError::Conflict(path.to_owned())),
-        Err(errno) => return Err(failed("open", path)(errno)),
-    };
-    let stat = fstat(&fd).map_err(failed("fstat", path))?;
-    let others_write = Mode::from_raw_mode(stat.st_mode).intersects(WRITABLE_BY_OTHERS);
-    if stat.st_uid != 0 || others_write {
-        return Err(BackendError::Conflict(path.to_owned()));
-    }
-    Ok(Some(fd))
 }
 
 /// The inodes of all servers' areas below the top level `top`: subvolumes that lie directly in

@@ -1,13 +1,14 @@
 //! Prepare and Commit: all that can be done before the cut, and the cut.
 
-use super::area::Area;
-use super::error::{failed, failed_io, mount_table, unsupported};
+use super::area::{self, Area};
 use super::file_system::FileSystem;
 use super::nested;
-use super::place::{Identity, Place};
+use super::place::Place;
 use super::volume::VolumeKey;
 use super::{Btrfs, copy, lock};
 use crate::backend::{BackendError, Deadline};
+use crate::error::{failed, failed_io, mount_table, unsupported};
+use crate::location::Identity;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{CopySource, SourceShare};
 use fsrvp_sys::btrfs::{self, ChildRef, FS_TREE_OBJECTID, SnapshotMode};
@@ -51,17 +52,18 @@ impl Btrfs {
             unsupported(Path::new(&source.volume.0), "is to be copied for no share")
         })?;
         let place = Place::find(&first.path, &mount_table()?)?;
-        let file_system = self.file_system(place.volume.file_system, Some(&place.mount))?;
-        let area = Area::make(&file_system, &self.folder, &self.config.run_dir)?;
+        let file_system =
+            self.file_system(place.volume.file_system, Some(&place.location.mount))?;
+        let area = area::make(&file_system, &self.folder, &self.config.run_dir)?;
         let root = open_source(&file_system, &place)?;
         let ours = if place.subvolume == FS_TREE_OBJECTID {
-            super::area::inodes(root.as_fd()).map_err(failed("read", &area.path))?
+            area::inodes(root.as_fd()).map_err(failed("read", &area.path))?
         } else {
             HashSet::new()
         };
         let mounts =
             MountWatch::start().map_err(failed_io("open", Path::new("/proc/self/mountinfo")))?;
-        let children = nested::children(root.as_fd(), &ours, &place.path)?;
+        let children = nested::children(root.as_fd(), &ours, &place.location.path)?;
         let shares = self.check_shares(source, volume)?;
         Ok(Plan {
             copy: source.copy,
@@ -89,7 +91,7 @@ impl Btrfs {
                 return Err(moved(share));
             }
             nested::check(&place, &mounts, &self.config.run_dir)?;
-            Ok((share.clone(), place.identity))
+            Ok((share.clone(), place.location.identity))
         };
         source.shares.iter().map(check).collect()
     }
@@ -191,7 +193,7 @@ impl Btrfs {
 fn open_source(file_system: &FileSystem, place: &Place) -> Result<OwnedFd, BackendError> {
     let path = place
         .subvolume_path()
-        .ok_or_else(|| unsupported(&place.path, "is renamed at this moment"))?;
+        .ok_or_else(|| unsupported(&place.location.path, "is renamed at this moment"))?;
     let below_top = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -204,7 +206,10 @@ fn open_source(file_system: &FileSystem, place: &Place) -> Result<OwnedFd, Backe
     let info = btrfs::subvolume_info(root.as_fd())
         .map_err(failed("GET_SUBVOL_INFO", &file_system.point.join(&path)))?;
     if info.id != place.subvolume || btrfs::is_subvolume_root(root.as_fd()) != Ok(true) {
-        return Err(unsupported(&place.path, "is renamed at this moment"));
+        return Err(unsupported(
+            &place.location.path,
+            "is renamed at this moment",
+        ));
     }
     Ok(root)
 }

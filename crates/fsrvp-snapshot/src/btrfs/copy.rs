@@ -1,10 +1,11 @@
 //! One copy in an area: open, seal, delete.
 
 use super::area::Area;
-use super::error::{failed, unsupported};
 use super::place::file_system_id;
 use super::volume::VolumeKey;
 use crate::backend::BackendError;
+use crate::error::{failed, unsupported};
+use crate::names;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_sys::btrfs::{self, SnapshotMode};
 use fsrvp_sys::crash;
@@ -24,10 +25,7 @@ const SEAL_SUFFIX: &str = ".s";
 
 /// The copy that a name in an area is a form of.
 pub(super) fn parse_name(name: &str) -> Option<ShadowCopyId> {
-    let id = name.strip_suffix(SEAL_SUFFIX).unwrap_or(name);
-    let uuid = Uuid::parse_str(id).ok()?;
-    // Only the spelling that we write.
-    (uuid.as_hyphenated().to_string() == id).then_some(ShadowCopyId(uuid))
+    names::copy_id(name.strip_suffix(SEAL_SUFFIX).unwrap_or(name))
 }
 
 fn forms(copy: ShadowCopyId) -> [String; 2] {

@@ -2,13 +2,15 @@
 
 use super::area;
 use super::copy;
-use super::error::failed;
 use super::file_system::{distinct, id_of, open_root};
-use super::place::{file_system_id, open_directory};
-use super::previous::entries;
+use super::place::file_system_id;
 use super::volume::VolumeKey;
 use super::{Btrfs, lock};
 use crate::backend::BackendError;
+use crate::error::failed;
+use crate::folder::entries;
+use crate::location::open_directory;
+use crate::previous;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_sys::mount::{self, Access};
 use fsrvp_sys::mountinfo::{Mount, MountTable};
@@ -85,7 +87,7 @@ fn copies_in(area: &OwnedFd, path: &Path) -> Result<Vec<(ShadowCopyId, VolumeKey
     for name in entries(area.as_fd(), path)? {
         let path = path.join(&name);
         let Some(copy) = copy::parse_name(&name) else {
-            if name != super::previous::NAME {
+            if name != previous::NAME {
                 tracing::warn!(path = %path.display(), "is not ours, and left alone");
             }
             continue;

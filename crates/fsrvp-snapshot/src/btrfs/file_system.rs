@@ -1,11 +1,12 @@
 //! A btrfs file system and our mount of its top level.
 
-use super::area::{self, PASS_THROUGH};
-use super::error::{failed, failed_io, mount_table, unsupported};
-use super::place::{file_system_id, mount_id, mount_id_at, open_directory};
-use super::previous::Links;
+use super::place::file_system_id;
 use super::{Btrfs, lock};
 use crate::backend::BackendError;
+use crate::error::{failed, failed_io, mount_table, unsupported};
+use crate::folder::{PASS_THROUGH, make_directory};
+use crate::location::{mount_id, mount_id_at, open_directory};
+use crate::previous::Links;
 use fsrvp_sys::btrfs::{self, FS_TREE_OBJECTID};
 use fsrvp_sys::crash;
 use fsrvp_sys::mount::{self, Access};
@@ -251,5 +252,5 @@ fn make_point(run_dir: &Path, point: &Path) -> Result<(), BackendError> {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    area::make_directory(parent.as_fd(), name, PASS_THROUGH, point).map(drop)
+    make_directory(parent.as_fd(), name, PASS_THROUGH, point).map(drop)
 }

@@ -19,16 +19,16 @@ mod area;
 mod commit;
 mod copy;
 mod enumerate;
-mod error;
 mod file_system;
 mod nested;
 mod place;
-mod previous;
 mod verify;
 mod volume;
 
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
+use crate::error;
 use crate::names;
+use crate::previous;
 use area::Area;
 use commit::Plan;
 use file_system::FileSystem;
@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::{Uuid, uuid};
 use volume::VolumeKey;
 
-/// Every point of this backend at which [`fsrvp_sys::crash`] can end the process.
+/// Every point on this backend's ways at which [`fsrvp_sys::crash`] can end the process.
 pub const CRASH_POINTS: &[&str] = &[
     "btrfs.mount.before_attach",
     "btrfs.mount.after_attach",
@@ -50,12 +50,12 @@ pub const CRASH_POINTS: &[&str] = &[
     "btrfs.commit.before_cut",
     "btrfs.commit.after_one",
     "btrfs.commit.after_all",
-    "btrfs.expose.after_link",
+    "previous.after_link",
     "btrfs.seal.after_mark",
     "btrfs.seal.after_snapshot",
     "btrfs.seal.after_exchange",
     "btrfs.seal.after_destroy",
-    "btrfs.delete.after_link",
+    "previous.after_unlink",
     "btrfs.delete.after_one",
     "btrfs.delete.after_all",
 ];
@@ -113,7 +113,7 @@ impl Btrfs {
     /// The server's area on a file system, if there is one.
     fn area(&self, volume: VolumeKey) -> Result<Option<(Arc<FileSystem>, Area)>, BackendError> {
         let file_system = self.file_system(volume.file_system, None)?;
-        let area = Area::open(&file_system, &self.folder)?;
+        let area = area::open(&file_system, &self.folder)?;
         Ok(area.map(|area| (file_system, area)))
     }
 

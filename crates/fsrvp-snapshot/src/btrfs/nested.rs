@@ -1,9 +1,9 @@
 //! What a snapshot of a share's directory would not hold: mounts and nested subvolumes below it.
 
 use super::area;
-use super::error::{failed, unsupported};
 use super::place::Place;
 use crate::backend::BackendError;
+use crate::error::{failed, unsupported};
 use fsrvp_sys::btrfs::{self, ChildRef, FS_TREE_OBJECTID};
 use fsrvp_sys::mountinfo::MountTable;
 use rustix::io::Errno;
@@ -21,33 +21,26 @@ pub(super) fn check(
     mounts: &MountTable,
     run_dir: &Path,
 ) -> Result<(), BackendError> {
-    let mut below = mounts.below(place.mount.id, &place.real).peekable();
-    let run_dir = below
-        .peek()
-        .and_then(|_| std::fs::canonicalize(run_dir).ok());
-    if let Some(mount) = below.find(|mount| mount.point.parent() != run_dir.as_deref()) {
-        return Err(unsupported(
-            &mount.point,
-            format!(
-                "{} is mounted there, below the share; a snapshot would not hold it",
-                mount.fs_type
-            ),
-        ));
-    }
+    place.location.refuse_mounts_below(mounts, run_dir)?;
     let ours = if place.subvolume == FS_TREE_OBJECTID && place.inner.as_os_str().is_empty() {
-        area::inodes(place.directory.as_fd()).map_err(failed("read", &place.path))?
+        area::inodes(place.location.directory.as_fd())
+            .map_err(failed("read", &place.location.path))?
     } else {
         HashSet::new()
     };
     let mut outside = HashSet::new();
-    for child in children(place.directory.as_fd(), &ours, &place.path)? {
+    for child in children(
+        place.location.directory.as_fd(),
+        &ours,
+        &place.location.path,
+    )? {
         if outside.contains(&child.directory) {
             continue;
         }
-        match btrfs::child_path(place.directory.as_fd(), child) {
+        match btrfs::child_path(place.location.directory.as_fd(), child) {
             Ok(path) => {
                 return Err(unsupported(
-                    &place.path.join(path),
+                    &place.location.path.join(path),
                     "is a subvolume of its own below the share; a snapshot would not hold it",
                 ));
             }
@@ -56,7 +49,7 @@ pub(super) fn check(
             }
             // Gone since it was listed.
             Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed("INO_LOOKUP_USER", &place.path)(errno)),
+            Err(errno) => return Err(failed("INO_LOOKUP_USER", &place.location.path)(errno)),
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// The error of `operation` on `path`, for `map_err`.
-pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> BackendError {
+pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> BackendError {
     move |errno| match errno {
         Errno::NOSPC | Errno::DQUOT => BackendError::NoSpace(path.display().to_string()),
         Errno::PERM | Errno::ACCESS => BackendError::Denied {
@@ -24,7 +24,7 @@ pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno)
 }
 
 /// The same for errors of the standard library.
-pub(super) fn failed_io(
+pub(crate) fn failed_io(
     operation: &'static str,
     path: &Path,
 ) -> impl FnOnce(io::Error) -> BackendError {
@@ -39,11 +39,11 @@ pub(super) fn failed_io(
 }
 
 /// The mount table, now.
-pub(super) fn mount_table() -> Result<MountTable, BackendError> {
+pub(crate) fn mount_table() -> Result<MountTable, BackendError> {
     MountTable::read().map_err(failed_io("read", Path::new("/proc/self/mountinfo")))
 }
 
-pub(super) fn unsupported(path: &Path, reason: impl Into<String>) -> BackendError {
+pub(crate) fn unsupported(path: &Path, reason: impl Into<String>) -> BackendError {
     BackendError::Unsupported {
         path: path.to_owned(),
         reason: reason.into(),

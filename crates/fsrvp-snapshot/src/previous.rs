@@ -1,34 +1,33 @@
-//! Previous versions: `<area>/previous/<share>/@GMT-…`, symlinks to the share's directory in a
-//! copy.
+//! Previous versions: `<area>/previous/<share>/@GMT-…`, symlinks to the share's directory in the
+//! copy `<area>/<id>`.
 
-use super::area::{Area, PASS_THROUGH, make_directory, open_directory};
-use super::copy;
-use super::error::failed;
 use crate::backend::BackendError;
-use crate::names::{gmt_labels, share_folder};
+use crate::error::failed;
+use crate::folder::{Folder, PASS_THROUGH, entries, make_directory, open_directory};
+use crate::names::{copy_id, gmt_labels, share_folder};
 use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use fsrvp_sys::crash;
-use rustix::fs::{AtFlags, Dir, Mode, readlinkat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, readlinkat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub(super) const NAME: &str = "previous";
+pub(crate) const NAME: &str = "previous";
 /// Clients list this folder as themselves.
 const LISTED: Mode = Mode::from_raw_mode(0o755);
 
 /// The folder of a share in an area.
-pub(super) fn folder(area: &Path, share: &ShareName) -> PathBuf {
+pub(crate) fn folder(area: &Path, share: &ShareName) -> PathBuf {
     area.join(NAME).join(share_folder(share))
 }
 
 /// Which links lead to which copy: read once from the area, which has no other writer, so that a
 /// deletion need not look at the links of all copies.
 #[derive(Debug, Default)]
-pub(super) struct Links(Option<HashMap<ShadowCopyId, Vec<Link>>>);
+pub(crate) struct Links(Option<HashMap<ShadowCopyId, Vec<Link>>>);
 
 /// Folder and label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +39,9 @@ struct Link {
 impl Links {
     /// Links a copy's directory `inner` under the first free second from `created` on, if no link
     /// leads there yet. Not durable: exposing again mends it.
-    pub(super) fn link(
+    pub(crate) fn link(
         &mut self,
-        area: &Area,
+        area: &Folder,
         share: &ShareName,
         copy: ShadowCopyId,
         inner: &Path,
@@ -65,7 +64,7 @@ impl Links {
         for label in gmt_labels(created) {
             match symlinkat(&target, &directory, &label) {
                 Ok(()) => {
-                    crash::point("btrfs.expose.after_link");
+                    crash::point("previous.after_link");
                     links.push(Link {
                         folder: name,
                         label,
@@ -82,7 +81,7 @@ impl Links {
     }
 
     /// Removes all links to a copy.
-    pub(super) fn unlink(&mut self, area: &Area, copy: ShadowCopyId) -> Result<(), BackendError> {
+    pub(crate) fn unlink(&mut self, area: &Folder, copy: ShadowCopyId) -> Result<(), BackendError> {
         let links = self.loaded(area)?;
         let path = area.path.join(NAME);
         let Some(of_copy) = links.get(&copy) else {
@@ -97,7 +96,7 @@ impl Links {
             };
             if let Some(directory) = directory {
                 remove(&directory, &link.label, copy, &path)?;
-                crash::point("btrfs.delete.after_link");
+                crash::point("previous.after_unlink");
             }
         }
         links.remove(&copy);
@@ -106,7 +105,7 @@ impl Links {
 
     fn loaded(
         &mut self,
-        area: &Area,
+        area: &Folder,
     ) -> Result<&mut HashMap<ShadowCopyId, Vec<Link>>, BackendError> {
         let links = match self.0.take() {
             Some(links) => links,
@@ -125,7 +124,7 @@ fn copy_of(target: &[u8]) -> Option<ShadowCopyId> {
     let below = Path::new(OsStr::from_bytes(target))
         .strip_prefix("../..")
         .ok()?;
-    copy::parse_name(below.components().next()?.as_os_str().to_str()?)
+    copy_id(below.components().next()?.as_os_str().to_str()?)
 }
 
 /// Removes a link, if it still leads to the copy.
@@ -147,7 +146,7 @@ fn remove(
     }
 }
 
-fn read_all(area: &Area) -> Result<HashMap<ShadowCopyId, Vec<Link>>, BackendError> {
+fn read_all(area: &Folder) -> Result<HashMap<ShadowCopyId, Vec<Link>>, BackendError> {
     let mut links: HashMap<ShadowCopyId, Vec<Link>> = HashMap::new();
     let path = area.path.join(NAME);
     let Some(outer) = open_directory(area.fd.as_fd(), NAME, &path)? else {
@@ -170,19 +169,6 @@ fn read_all(area: &Area) -> Result<HashMap<ShadowCopyId, Vec<Link>>, BackendErro
         }
     }
     Ok(links)
-}
-
-/// The names in a directory; those that are no text are not ours.
-pub(super) fn entries(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<String>, BackendError> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory).map_err(failed("read", path))? {
-        let entry = entry.map_err(failed("read", path))?;
-        match entry.file_name().to_str() {
-            Ok("." | "..") | Err(_) => {}
-            Ok(name) => names.push(name.to_owned()),
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

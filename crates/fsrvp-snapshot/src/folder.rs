@@ -1,0 +1,76 @@
+//! Directories of ours, in which copies and links to them lie.
+
+use crate::backend::BackendError;
+use crate::error::failed;
+use rustix::fs::{Dir, Mode, OFlags, fchmod, fstat, mkdirat, openat};
+use rustix::io::Errno;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Users pass through to their copies and see no names.
+pub(crate) const PASS_THROUGH: Mode = Mode::from_raw_mode(0o711);
+/// Others who could put something here could have it taken for ours.
+const WRITABLE_BY_OTHERS: Mode = Mode::from_raw_mode(0o022);
+
+/// A directory that holds a server's copies: as `<id>`, or something of that name that leads there.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) fd: OwnedFd,
+    /// As the SMB server reaches it.
+    pub(crate) path: PathBuf,
+}
+
+/// Makes a directory of ours with this mode, or opens it if it exists and sets the mode.
+pub(crate) fn make_directory(
+    parent: BorrowedFd<'_>,
+    name: &str,
+    mode: Mode,
+    path: &Path,
+) -> Result<OwnedFd, BackendError> {
+    match mkdirat(parent, name, mode) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(failed("mkdir", path)(errno)),
+    }
+    let fd =
+        open_directory(parent, name, path)?.ok_or_else(|| failed("open", path)(Errno::NOENT))?;
+    let stat = fstat(&fd).map_err(failed("fstat", path))?;
+    // The umask may have taken bits away.
+    if Mode::from_raw_mode(stat.st_mode) != mode {
+        fchmod(&fd, mode).map_err(failed("fchmod", path))?;
+    }
+    Ok(fd)
+}
+
+/// Opens a directory of ours.
+pub(crate) fn open_directory(
+    parent: BorrowedFd<'_>,
+    name: &str,
+    path: &Path,
+) -> Result<Option<OwnedFd>, BackendError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match openat(parent, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::NOTDIR | Errno::LOOP) => return Err(BackendError::Conflict(path.to_owned())),
+        Err(errno) => return Err(failed("open", path)(errno)),
+    };
+    let stat = fstat(&fd).map_err(failed("fstat", path))?;
+    let others_write = Mode::from_raw_mode(stat.st_mode).intersects(WRITABLE_BY_OTHERS);
+    if stat.st_uid != 0 || others_write {
+        return Err(BackendError::Conflict(path.to_owned()));
+    }
+    Ok(Some(fd))
+}
+
+/// The names in a directory; those that are no text are not ours.
+pub(crate) fn entries(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<String>, BackendError> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory).map_err(failed("read", path))? {
+        let entry = entry.map_err(failed("read", path))?;
+        match entry.file_name().to_str() {
+            Ok("." | "..") | Err(_) => {}
+            Ok(name) => names.push(name.to_owned()),
+        }
+    }
+    Ok(names)
+}
