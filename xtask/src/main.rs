@@ -45,6 +45,10 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Kills the agent at random moments and at every named point, and compares what is left
     Crash(campaigns::Arguments),
+    /// Makes sets without end in one process, whose needs must not grow
+    Endurance(campaigns::Arguments),
+    /// Starts with thousands of recorded copies
+    Scale(campaigns::Arguments),
     /// Compares copies with what writers had written when they stood still
     Content(campaigns::Arguments),
     /// Cuts the power of everything on one disk at random moments, and compares what is left
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Crash(arguments) => campaigns::run("crash", &arguments),
+        Command::Endurance(arguments) => campaigns::run("endurance", &arguments),
+        Command::Scale(arguments) => campaigns::run("scale", &arguments),
         Command::Content(arguments) => campaigns::run("content", &arguments),
         Command::Powercut(arguments) => campaigns::run("powercut", &arguments),
         Command::Floors => floors::run(),

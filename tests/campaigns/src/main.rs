@@ -3,6 +3,7 @@
 mod client;
 mod content;
 mod crash;
+mod endurance;
 mod evidence;
 mod invariants;
 mod ledger;
@@ -10,6 +11,7 @@ mod observed;
 mod plan;
 mod powercut;
 mod random;
+mod scale;
 mod stage;
 mod tree;
 mod view;
@@ -38,6 +40,10 @@ enum Campaign {
     Crash(crash::Crash),
     /// Compares copies with what writers had written when they stood still
     Content(content::Content),
+    /// Makes sets without end in one process, whose needs must not grow
+    Endurance(endurance::Endurance),
+    /// Starts with thousands of recorded copies
+    Scale(scale::Scale),
     /// Cuts the power of everything at random moments
     Powercut(powercut::PowerCuts),
 }
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
     let outcome = match &arguments.campaign {
         Campaign::Crash(crash) => crash::run(crash, &arguments.fsrvpd),
         Campaign::Content(content) => content::run(content, &arguments.fsrvpd),
+        Campaign::Endurance(endurance) => endurance::run(endurance, &arguments.fsrvpd),
+        Campaign::Scale(scale) => scale::run(scale, &arguments.fsrvpd),
         Campaign::Powercut(cuts) => powercut::run(cuts, &arguments.fsrvpd),
     };
     match outcome {

@@ -284,7 +284,8 @@ pub(crate) fn kill(pid: u32, all: bool) {
     }
 }
 
-fn children(pid: u32) -> Vec<u32> {
+/// Processes that a process has started.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     let lists = tasks.into_iter().flatten().flatten().filter_map(|task| {
         let list = fs::read_to_string(task.path().join("children")).ok()?;

@@ -1,0 +1,197 @@
+//! A start with thousands of recorded copies, and the price of a commit of the table.
+
+use crate::Outcome;
+use crate::client::{CallError, Client};
+use crate::endurance::pss;
+use crate::observed::{area, records};
+use crate::plan::{Ending, Plan};
+use crate::random::Random;
+use crate::stage::Stage;
+use crate::view::View;
+use crate::walker::{Halt, Walker};
+use fsrvp_sys::btrfs::{SnapshotMode, snapshot_create};
+use fsrvp_testkit::Run;
+use redb::{Database, TableDefinition};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Longest time from the start of the process to an accepted SetContext.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Most memory of the agent then, in KiB.
+const MEMORY: u64 = 128 << 10;
+/// How long a start is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Copies every share of the registry of one name to many, through Samba's own library.
+const CLONE_SHARES: &str = r"
+import sys
+from samba.samba3 import param as s3param, smbconf as s3smbconf
+lp = s3param.get_context()
+lp.load(sys.argv[1])
+conf = s3smbconf.init_reg(None)
+model, names = sys.argv[2], [line.split() for line in open(sys.argv[3])]
+parameters = conf.get_share(model)[1]
+for begin in range(0, len(names), 500):
+    conf.transaction_start()
+    for name, old, new in names[begin:begin + 500]:
+        conf.create_set_share(name, [(k, v.replace(old, new)) for k, v in parameters])
+    conf.transaction_commit()
+";
+
+#[derive(clap::Args)]
+pub(crate) struct Scale {
+    /// Recorded copies, each with snapshot, share and previous version
+    #[arg(long, default_value_t = 10_000)]
+    copies: usize,
+    /// Measures, and does not judge
+    #[arg(long)]
+    only_measure: bool,
+}
+
+pub(crate) fn run(arguments: &Scale, fsrvpd: &Path) -> Outcome {
+    println!("scale: {} copies", arguments.copies);
+    let mut random = Random::new(1);
+    let mut stage = Stage::set(fsrvpd, &mut random, |options| options)?;
+    stage.kill(true)?;
+    stage.start()?;
+    let mut walker = Walker::new(stage, random)?;
+    let plan = Plan {
+        context: 0x0040_0009,
+        bases: vec![0],
+        prepares: true,
+        reconnects: false,
+        ending: Ending::Recovered,
+    };
+    match walker.walk(&plan) {
+        Ok(()) => {}
+        Err(Halt::Died) => return Err("the agent died".into()),
+        Err(Halt::Broken(error)) => return Err(error),
+    }
+    walker.client.hang_up();
+    let mut stage = walker.stage;
+    stage.settle()?;
+    stage.kill(true)?;
+    let made = Instant::now();
+    multiply(&stage, arguments.copies)?;
+    println!("made in {:.0?}", made.elapsed());
+
+    let mut worst = Duration::ZERO;
+    let mut memory = 0;
+    for _ in 0..3 {
+        let (serving, kib) = start(&mut stage)?;
+        println!(
+            "serving after {:.0} ms, PSS {} MiB",
+            serving.as_secs_f64() * 1e3,
+            kib >> 10
+        );
+        worst = worst.max(serving);
+        memory = memory.max(kib);
+        let view = View::ask(&stage.lab.admin_socket())?;
+        if view.sets.len() != arguments.copies {
+            return Err(format!("{} sets, not {}", view.sets.len(), arguments.copies).into());
+        }
+        stage.kill(true)?;
+    }
+    println!(
+        "scale: {} copies: serving after {:.0} ms at most (limit {} ms), PSS {} MiB (limit {} MiB)",
+        arguments.copies,
+        worst.as_secs_f64() * 1e3,
+        LIMIT.as_millis(),
+        memory >> 10,
+        MEMORY >> 10
+    );
+    stage.lab.down()?;
+    if !arguments.only_measure && (worst > LIMIT || memory > MEMORY) {
+        return Err("over the limit".into());
+    }
+    Ok(())
+}
+
+/// Starts the agent; time until a SetContext was accepted, and memory in KiB.
+fn start(stage: &mut Stage) -> Outcome<(Duration, u64)> {
+    let began = Instant::now();
+    stage.spawn(&[], &[])?;
+    let mut client = Client::new(&stage.lab.pipe())?;
+    loop {
+        match client.call(async |client| client.set_context(0x0040_0009_u32).await) {
+            Ok(()) => break,
+            Err(CallError::Gone) => client.hang_up(),
+            Err(CallError::Refused(why)) => return Err(why.into()),
+        }
+        if let Some(status) = stage.ended()? {
+            return Err(format!("the agent ended: {status}").into());
+        }
+        if began.elapsed() > PATIENCE {
+            return Err("the agent does not serve".into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let serving = began.elapsed();
+    let pid = stage.pid().ok_or("no agent")?;
+    Ok((serving, pss(pid)?))
+}
+
+/// Makes many copies of the only set: records, snapshots, shares and links, each with ids of its
+/// own, as the agent itself would have made them in many hours.
+fn multiply(stage: &Stage, copies: usize) -> Outcome {
+    let model = records(&stage.lab)?;
+    let (key, record) = model
+        .iter()
+        .find(|(key, _)| key.starts_with("set/"))
+        .ok_or("no set is recorded")?;
+    let set = key.trim_start_matches("set/");
+    let copy = record
+        .pointer("/record/copies/0/id")
+        .and_then(|id| id.as_str())
+        .ok_or("no copy is recorded")?;
+    let text = record.to_string();
+    let base = stage.bases.first().ok_or("no share")?;
+    let area = area(&stage.lab, "btrfs1");
+    let (source, folder) = (File::open(area.join(copy))?, File::open(&area)?);
+    let links = area.join("previous").join(base.name);
+
+    let mut names = String::new();
+    let database = Database::open(stage.lab.state_dir().join("table.redb"))?;
+    let write = database.begin_write()?;
+    {
+        const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
+        let mut table = write.open_table(RECORDS)?;
+        for number in 1..copies {
+            let (new_set, new_copy) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+            let record = text.replace(set, &new_set).replace(copy, &new_copy);
+            table.insert(format!("set/{new_set}").as_str(), record.as_bytes())?;
+            snapshot_create(
+                source.as_fd(),
+                folder.as_fd(),
+                &new_copy,
+                SnapshotMode::ReadOnly,
+            )?;
+            let day = number / 86_400 + 1;
+            let second = number % 86_400;
+            let label = format!(
+                "@GMT-2001.01.{day:02}-{:02}.{:02}.{:02}",
+                second / 3600,
+                second / 60 % 60,
+                second % 60
+            );
+            symlink(format!("../../{new_copy}"), links.join(label))?;
+            names.push_str(&format!("{}@{{{new_copy}}} {copy} {new_copy}\n", base.name));
+        }
+    }
+    write.commit()?;
+    let list = stage.lab.dir().join("names");
+    fs::write(&list, names)?;
+    Run::new("/usr/bin/python3")
+        .args(["-c", CLONE_SHARES])
+        .arg(stage.lab.smb_conf())
+        .arg(format!("{}@{{{copy}}}", base.name))
+        .arg(PathBuf::from(&list))
+        .limit(Duration::from_secs(1800))
+        .check()?;
+    Run::new("sync").check()?;
+    Ok(())
+}
