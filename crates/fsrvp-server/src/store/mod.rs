@@ -1,5 +1,7 @@
 //! Where the agent's table is kept: `trait StateStore`, redb on disk, and memory for tests.
 
+mod file;
+mod lock;
 mod memory;
 mod on_disk;
 
@@ -18,11 +20,11 @@ pub trait StateStore: Send + Sync {
     fn load(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
     /// Applies all edits, atomically and durably on return. After an error the stored records are
-    /// those of before or of after, never a mixture, and the store refuses further commits until
-    /// it has been opened again if it cannot tell which.
+    /// those of before or of after, never a mixture; the next commit that succeeds begins from
+    /// those of before. Only if the process ends first may those of after be what is loaded next.
     ///
     /// # Errors
-    /// Nothing was promised to be stored.
+    /// Nothing was promised to be stored. The next commit may succeed.
     fn commit(&self, edits: &[Edit]) -> Result<(), StoreError>;
 }
 
@@ -69,8 +71,20 @@ pub enum StoreError {
         /// What is wrong.
         problem: String,
     },
+    /// Another file stands in its place.
+    #[error(
+        "the store {path} was moved away or replaced while fsrvpd was running; restart fsrvpd \
+         with the right file in place"
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// A read or a commit failed.
-    #[error("the store {path}: {problem}")]
+    #[error(
+        "the store {path} cannot be read or written: {problem}; make sure that its file system \
+         has space and can be written"
+    )]
     Failed {
         /// The file.
         path: PathBuf,

@@ -1,38 +1,23 @@
 //! The table in a redb file.
 
+use super::file::{TableFile, create_empty, opener};
+use super::lock::{Lock, lock};
 use super::{StateStore, StoreError};
 use fsrvp_proto::Edit;
 use fsrvp_sys::crash;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
-    TableDefinition,
-};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
-
-/// Cache of the file in memory, in bytes: a table of thousands of sets fits.
-const CACHE_SIZE: usize = 8 << 20;
-
-/// Longest time that a killed process is waited for.
-const ENDING_LIMIT: Duration = Duration::from_secs(30);
-/// Pause between two looks at it.
-const ENDING_PAUSE: Duration = Duration::from_millis(20);
-/// SIGKILL in the signal masks of /proc.
-const SIGKILL: u64 = 1 << 8;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A durable store in one file of a state directory that it holds locked.
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
-    database: Database,
+    file: Mutex<TableFile>,
     is_new: bool,
-    _lock: File,
+    lock: Lock,
 }
 
 impl RedbStore {
@@ -57,25 +42,28 @@ impl RedbStore {
         if is_new {
             begin(state_dir, &path)?;
         }
-        let database = builder()
-            .open(&path)
-            .map_err(|error| opening(&path, error))?;
-        let mut store = Self {
-            path,
-            database,
-            is_new,
-            _lock: lock,
-        };
+        let mut file = TableFile::open(&path, opener())?;
         // Every start that got further than this has stored something: an empty table is one that
         // was begun by a process that died before it looked around.
-        store.is_new |= store.is_empty()?;
-        Ok(store)
+        let is_new = file.is_empty()? || is_new;
+        Ok(Self {
+            path,
+            file: Mutex::new(file),
+            is_new,
+            lock,
+        })
     }
 
     /// Whether [`RedbStore::open`] found no file, or one without any record.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// The process that last had the state directory, if its number is known.
+    #[must_use]
+    pub fn previous_process(&self) -> Option<u32> {
+        self.lock.previous
     }
 
     /// Removes a file that [`RedbStore::open`] has just begun, so that the next start finds none
@@ -94,58 +82,19 @@ impl RedbStore {
         &self.path
     }
 
-    fn is_empty(&self) -> Result<bool, StoreError> {
-        let read = self.database.begin_read().map_err(|e| self.failed(e))?;
-        let table = read.open_table(RECORDS).map_err(|e| self.failed(e))?;
-        table.is_empty().map_err(|e| self.failed(e))
-    }
-
-    fn failed(&self, problem: impl std::fmt::Display) -> StoreError {
-        StoreError::Failed {
-            path: self.path.clone(),
-            problem: problem.to_string(),
-        }
+    fn file(&self) -> MutexGuard<'_, TableFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl StateStore for RedbStore {
     fn load(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let read = self.database.begin_read().map_err(|e| self.failed(e))?;
-        let table = read.open_table(RECORDS).map_err(|e| self.failed(e))?;
-        let mut records = Vec::new();
-        for entry in table.iter().map_err(|e| self.failed(e))? {
-            let (key, value) = entry.map_err(|e| self.failed(e))?;
-            records.push((key.value().to_owned(), value.value().to_owned()));
-        }
-        Ok(records)
+        Ok(self.file().load()?.into_iter().collect())
     }
 
     fn commit(&self, edits: &[Edit]) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(|e| self.failed(e))?;
-        {
-            let mut table = write.open_table(RECORDS).map_err(|e| self.failed(e))?;
-            for edit in edits {
-                let key = edit.key.as_str();
-                match &edit.value {
-                    Some(value) => table.insert(key, value.as_slice()).map(drop),
-                    None => table.remove(key).map(drop),
-                }
-                .map_err(|e| self.failed(e))?;
-            }
-        }
-        crash::point("store.commit.before");
-        write.commit().map_err(|e| self.failed(e))?;
-        crash::point("store.commit.after");
-        Ok(())
+        self.file().commit(edits)
     }
-}
-
-fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder
-        .set_cache_size(CACHE_SIZE)
-        .set_check_integrity_on_open(true);
-    builder
 }
 
 /// Makes an empty store under another name first: a crash leaves either none or a whole one.
@@ -159,118 +108,15 @@ fn begin(state_dir: &Path, path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(unusable(error)),
         _ => {}
     }
-    let failed = |problem: String| StoreError::Failed {
-        path: fresh.clone(),
-        problem,
-    };
-    let database = Database::builder()
-        .create(&fresh)
-        .map_err(|e| failed(e.to_string()))?;
-    let write = database.begin_write().map_err(|e| failed(e.to_string()))?;
-    write
-        .open_table(RECORDS)
-        .map_err(|e| failed(e.to_string()))?;
-    write.commit().map_err(|e| failed(e.to_string()))?;
-    drop(database);
+    create_empty(&fresh).inspect_err(|_| {
+        let _ = std::fs::remove_file(&fresh);
+    })?;
     crash::point("store.begin.before_rename");
     std::fs::rename(&fresh, path).map_err(unusable)?;
     crash::point("store.begin.after_rename");
     File::open(state_dir)
         .and_then(|directory| directory.sync_all())
         .map_err(unusable)
-}
-
-/// The lock outlives this process under no circumstances: the kernel drops it. A killed process
-/// may still hang in a system call and hold it: that one is waited for, one that lives is not.
-fn lock(state_dir: &Path) -> Result<File, StoreError> {
-    let path = state_dir.join("lock");
-    let unusable = |source| StoreError::Directory {
-        path: state_dir.to_owned(),
-        source,
-    };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(unusable)?;
-    let begun = Instant::now();
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(unusable(error.into())),
-        }
-        let mut holder = String::new();
-        let _ = file.rewind();
-        let _ = Read::by_ref(&mut file).take(16).read_to_string(&mut holder);
-        let holder = holder.trim();
-        if !is_ending(holder) || begun.elapsed() > ENDING_LIMIT {
-            return Err(StoreError::InUse {
-                path,
-                holder: holder.to_owned(),
-            });
-        }
-        std::thread::sleep(ENDING_PAUSE);
-    }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
-        .map_err(unusable)?;
-    Ok(file)
-}
-
-/// Whether the process is gone, a zombie whose threads have not all ended, or killed but still in
-/// a system call.
-fn is_ending(process: &str) -> bool {
-    if process.is_empty() || !process.bytes().all(|byte| byte.is_ascii_digit()) {
-        return false;
-    }
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
-        return true;
-    };
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(str::trim)
-            .unwrap_or_default()
-    };
-    let is_killed =
-        |mask: &str| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & SIGKILL != 0);
-    field("State:").starts_with(['Z', 'X'])
-        || is_killed(field("SigPnd:"))
-        || is_killed(field("ShdPnd:"))
-}
-
-fn opening(path: &Path, error: DatabaseError) -> StoreError {
-    let path = path.to_owned();
-    match error {
-        DatabaseError::UpgradeRequired(version) => StoreError::Newer {
-            path,
-            problem: format!("file format {version} is not this program's"),
-        },
-        DatabaseError::Storage(StorageError::Corrupted(problem)) => {
-            StoreError::Damaged { path, problem }
-        }
-        DatabaseError::Storage(StorageError::Io(error))
-            if matches!(
-                error.kind(),
-                ErrorKind::InvalidData | ErrorKind::UnexpectedEof
-            ) =>
-        {
-            StoreError::Damaged {
-                path,
-                problem: error.to_string(),
-            }
-        }
-        other => StoreError::Failed {
-            path,
-            problem: other.to_string(),
-        },
-    }
 }
 
 #[cfg(test)]
@@ -316,33 +162,6 @@ mod tests {
         store.commit(&[edit("boot", Some(b"id"))]).unwrap();
         drop(store);
         assert!(!RedbStore::open(dir.path()).unwrap().is_new());
-    }
-
-    #[test]
-    fn a_second_process_is_refused_by_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = RedbStore::open(dir.path()).unwrap();
-        let refused = RedbStore::open(dir.path()).unwrap_err();
-        let StoreError::InUse { holder, .. } = refused else {
-            panic!("{refused}")
-        };
-        assert_eq!(holder, std::process::id().to_string());
-    }
-
-    #[test]
-    fn a_killed_process_that_still_holds_the_lock_is_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = RedbStore::open(dir.path()).unwrap();
-        // A number that no process has: the holder has gone, its lock has not.
-        std::fs::write(dir.path().join("lock"), "4194305\n").unwrap();
-        std::thread::scope(|scope| {
-            let second = scope.spawn(|| RedbStore::open(dir.path()).map(drop));
-            drop(first);
-            second.join().unwrap().unwrap();
-        });
-        assert!(!is_ending(&std::process::id().to_string()));
-        assert!(is_ending("4194305"));
-        assert!(!is_ending("") && !is_ending("../1"));
     }
 
     #[test]
