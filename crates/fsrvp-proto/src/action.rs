@@ -14,7 +14,7 @@ pub struct Now {
     pub wall: FileTime,
 }
 
-/// Number of a call, chosen by the driver, unique among the calls in flight.
+/// Number of a call, chosen by the driver and never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 

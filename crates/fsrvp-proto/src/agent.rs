@@ -14,7 +14,7 @@ use crate::storing::{Input, MAX_UNSTORED_PAYMENTS, Storing};
 use crate::timer::SequenceTimer;
 use crate::waits::LiveSet;
 use fsrvp_idl::{ShadowCopySetId, Status};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
@@ -38,6 +38,8 @@ pub struct Agent {
     pub(crate) debts: Debts,
     pub(crate) removals: Vec<Removal>,
     pub(crate) open_calls: usize,
+    /// Calls that have been answered while something still holds their tickets.
+    pub(crate) answered: BTreeSet<CallId>,
     pub(crate) is_stopped: bool,
     ids: Box<dyn FnMut() -> Uuid + Send>,
     actions: VecDeque<Action>,
@@ -79,6 +81,7 @@ impl Agent {
             debts: Debts::default(),
             removals: Vec::new(),
             open_calls: 0,
+            answered: BTreeSet::new(),
             is_stopped: false,
             ids,
             actions: VecDeque::new(),
@@ -176,7 +179,7 @@ impl Agent {
         });
         let soonest = waits.chain(removals).chain(lookups).chain(self.next_due());
         if self.storing.is_busy() {
-            return soonest.min();
+            return soonest.chain(self.next_unstored()).min();
         }
         // What changes the table waits for the store.
         let withdrawals = self.live.values().filter_map(LiveSet::withdrawal_limit);
@@ -223,6 +226,7 @@ impl Agent {
             self.expire_waits(now);
             self.expire_lookups(now);
             self.expire_removals(now);
+            self.expire_unstored(now);
             match self.storing.next_input() {
                 Some(Input::Call(call, arrived)) => self.dispatch(now, call, arrived),
                 Some(Input::Job(job, outcome)) => self.job_ended(now, job, outcome),
@@ -242,7 +246,7 @@ impl Agent {
             }
         }
         self.pay_due(now);
-        self.store_payments(MAX_UNSTORED_PAYMENTS);
+        self.store_payments(now, MAX_UNSTORED_PAYMENTS);
     }
 
     fn stop(&mut self, now: Now) {
@@ -275,10 +279,10 @@ impl Agent {
         for job in jobs {
             self.cancel(job);
         }
-        self.store_payments(1);
+        self.store_payments(now, 1);
     }
 
-    fn refuse(&mut self, call: Call, arrived: Duration, status: Status) {
+    pub(crate) fn refuse(&mut self, call: Call, arrived: Duration, status: Status) {
         let ticket = Ticket::of(&call, arrived);
         self.reply(ticket, call.request.failed(status));
     }

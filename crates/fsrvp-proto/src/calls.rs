@@ -14,7 +14,32 @@ pub(crate) struct Ticket {
     pub(crate) arrived: Duration,
 }
 
+/// A call whose ticket something else holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) id: CallId,
+    pub(crate) opnum: Opnum,
+    pub(crate) arrived: Duration,
+}
+
 impl Ticket {
+    /// Answers a call although its ticket is elsewhere. Only where that one answers no more.
+    pub(crate) const fn again(call: Pending) -> Self {
+        Self {
+            id: call.id,
+            opnum: call.opnum,
+            arrived: call.arrived,
+        }
+    }
+
+    pub(crate) const fn pending(&self) -> Pending {
+        Pending {
+            id: self.id,
+            opnum: self.opnum,
+            arrived: self.arrived,
+        }
+    }
+
     pub(crate) const fn of(call: &Call, arrived: Duration) -> Self {
         Self {
             id: call.id,
@@ -25,8 +50,11 @@ impl Ticket {
 }
 
 impl Agent {
-    /// Answers a call.
+    /// Answers a call, unless it could not wait for that.
     pub(crate) fn reply(&mut self, ticket: Ticket, response: Response) {
+        if self.answered.remove(&ticket.id) {
+            return;
+        }
         self.open_calls = self.open_calls.saturating_sub(1);
         self.push(Action::Reply {
             id: ticket.id,

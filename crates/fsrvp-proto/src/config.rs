@@ -24,6 +24,8 @@ pub struct AgentConfig {
     /// SetContext, Abort, DeleteShareMapping and RecoveryComplete answer within this time, as does
     /// every call that looks a share up.
     pub reply_limit: Duration,
+    /// How long a commit of the store may take before whoever waits for it is told that it failed.
+    pub store_limit: Duration,
     /// \[3.1.4.2\] <5> The count that ShadowCopyClientRetryCount may not exceed.
     pub retry_limit: u32,
 }
@@ -41,6 +43,7 @@ impl AgentConfig {
             max_wait: Duration::from_secs(1800),
             commit_limit: Some(Duration::from_secs(10)),
             reply_limit: Duration::from_secs(170),
+            store_limit: Duration::from_secs(60),
             retry_limit: 5,
         }
     }

@@ -95,4 +95,8 @@ pub enum Event {
     DebtPaid { artefact: Artefact },
     /// The table could not be stored.
     PersistFailed { error: String },
+    /// The store has not answered for this long; calls that need it fail.
+    StoreHangs { since: Duration },
+    /// The store that hung has answered after this time.
+    StoreAnswers { after: Duration },
 }

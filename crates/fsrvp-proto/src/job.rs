@@ -153,6 +153,12 @@ pub enum Job {
         /// All its mapped shares.
         shares: Vec<Exposure>,
     },
+    /// Makes the snapshot behind a share that is exposed reachable for the SMB server again.
+    /// Repeatable; changes nothing else.
+    Reach {
+        /// The exposed share.
+        share: Exposure,
+    },
     /// Makes copies read-only for good: shares turn read-only, connections to them are cut, the
     /// snapshots are sealed and the seal is tried. Repeatable.
     Seal {
@@ -233,6 +239,8 @@ pub enum JobOutcome {
     Committed(Result<(), Failure>),
     /// [`Job::Expose`]
     Exposed(Result<(), Failure>),
+    /// [`Job::Reach`]
+    Reached(Result<(), Failure>),
     /// [`Job::Seal`]
     Sealed(Result<(), Failure>),
     /// [`Job::Remove`]: the artefacts that could not be removed, each with its failure.

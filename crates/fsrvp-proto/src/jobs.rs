@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The unit that one job at a time works on.
 pub(crate) type Volume = (BackendName, VolumeId);
 
+/// A removal that takes longer hangs.
+const HUNG_REMOVAL: Duration = Duration::from_secs(60);
+
 /// All running jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
@@ -54,11 +57,17 @@ impl Jobs {
         self.running.values_mut()
     }
 
-    /// Rule 18: "the volume refuses until the old job has ended".
-    pub(crate) fn is_busy(&self, volume: &Volume) -> bool {
+    /// Rule 18: "the volume refuses until the old job has ended". One that removes what is left of
+    /// older sets is in nobody's way, unless it takes so long that the volume does not answer.
+    pub(crate) fn is_busy(&self, now: Duration, volume: &Volume) -> bool {
+        let is_in_the_way = |job: &RunningJob| match job.purpose {
+            Purpose::Orphan => true,
+            Purpose::Debts(_) => now.saturating_sub(job.started) >= HUNG_REMOVAL,
+            Purpose::Lookup(_) | Purpose::Set(_) => false,
+        };
         self.running
             .values()
-            .any(|job| matches!(job.purpose, Purpose::Orphan) && job.volumes.contains(volume))
+            .any(|job| is_in_the_way(job) && job.volumes.contains(volume))
     }
 
     /// Whether a job works on the copy: nothing of it is removed meanwhile.
@@ -81,6 +90,10 @@ impl Jobs {
         if let Some(job) = self.running.get_mut(&id) {
             job.purpose = Purpose::Orphan;
         }
+    }
+
+    pub(crate) fn purpose_mut(&mut self, id: JobId) -> Option<&mut Purpose> {
+        self.running.get_mut(&id).map(|job| &mut job.purpose)
     }
 
     /// The job's outcome has come.
@@ -196,6 +209,7 @@ const fn operation(job: &Job) -> &'static str {
         Job::Prepare { .. } => "prepare",
         Job::Commit { .. } => "commit",
         Job::Expose { .. } => "expose",
+        Job::Reach { .. } => "reach",
         Job::Seal { .. } => "seal",
         Job::Remove { .. } => "remove",
     }
@@ -218,6 +232,11 @@ fn works_on(job: &Job) -> (BTreeSet<Volume>, BTreeSet<ShadowCopyId>) {
                 ((copy.backend.clone(), copy.volume.clone()), copy.copy)
             })
             .unzip(),
+        Job::Reach { share } => {
+            let copy = &share.copy;
+            let volume = (copy.backend.clone(), copy.volume.clone());
+            ([volume].into(), [copy.copy].into())
+        }
         Job::Remove { artefacts } => artefacts
             .iter()
             .filter_map(|artefact| match artefact {

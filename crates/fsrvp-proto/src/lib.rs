@@ -15,6 +15,7 @@ mod debts;
 pub mod directory;
 pub mod durable;
 pub mod event;
+mod hung_store;
 pub mod job;
 mod jobs;
 mod ops;

@@ -132,13 +132,15 @@ impl Agent {
         end: RemovalEnd,
     ) {
         self.owe(now, numbers);
+        // Nobody waits any more for what took too long to be stored.
+        let is_awaited = !self.answered.contains(&ticket.pending().id);
         let removal = Removal {
             ticket,
             remaining: self.pay(now, numbers),
             failure: None,
             end,
         };
-        if removal.remaining.is_empty() {
+        if removal.remaining.is_empty() || !is_awaited {
             self.answer_removal(now, removal);
         } else {
             self.removals.push(removal);
@@ -236,7 +238,7 @@ impl Agent {
         }
         let ids: Vec<_> = expired.iter().map(|(id, _)| *id).collect();
         let numbers = self.remove_sets(now, &ids, &mut change);
-        self.persist(change, move |agent, now, stored| {
+        self.persist(now, change, Vec::new(), move |agent, now, stored| {
             if stored.is_err() {
                 agent.try_timers_later(now, fired.is_some(), &ids);
                 return;

@@ -1,6 +1,7 @@
-//! Shares that records want and that are not there: a deletion withdrew one and could not be
-//! stored, or the start could not publish it. They are offered again until that succeeds or the
-//! record goes. Nothing of it is durable: the next start finds them missing by itself.
+//! What records want and what is not there: shares that a deletion withdrew and could not be
+//! stored, or that the start could not publish, and copies whose file systems the start did not
+//! find. They are brought back as soon as that succeeds or the record goes. Nothing of it is
+//! durable: the next start finds them missing by itself.
 
 use crate::action::Now;
 use crate::agent::Agent;
@@ -15,19 +16,59 @@ use std::time::Duration;
 /// be gone for good; the next start looks again.
 const MOST_NOT_FOUND: u32 = 20;
 
-/// A share that is to be offered again.
+/// Longest pause between two looks for a file system.
+const REACH_PAUSE: Duration = Duration::from_secs(30);
+
+/// A share that is to be brought back.
 #[derive(Debug)]
 pub(crate) struct Missing {
+    what: What,
     copy: ShadowCopyId,
     share: ShareName,
     attempts: u32,
     due: Duration,
 }
 
+/// What of it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// The share.
+    Share,
+    /// The way to the copy; the share is there.
+    Way,
+}
+
+impl What {
+    /// The longest pause between two attempts.
+    fn pause(self, attempts: u32) -> Duration {
+        match self {
+            Self::Share => pause(attempts),
+            Self::Way => pause(attempts).min(REACH_PAUSE),
+        }
+    }
+
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Share => "offer again",
+            Self::Way => "reach",
+        }
+    }
+}
+
 impl Agent {
     /// Exposed shares that recovery could not publish, by their names: the agent tries again, with
     /// growing pauses, as long as its table wants them.
     pub fn handle_unpublished(&mut self, now: Now, names: &BTreeSet<String>) {
+        self.miss_all(now, What::Share, names);
+    }
+
+    /// Exposed shares whose copies the SMB server cannot reach, as their file systems are not
+    /// there: the agent looks for them as long as its table wants them.
+    pub fn handle_unreachable(&mut self, now: Now, names: &BTreeSet<String>) {
+        self.miss_all(now, What::Way, names);
+    }
+
+    fn miss_all(&mut self, now: Now, what: What, names: &BTreeSet<String>) {
         let missing: Vec<_> = self
             .table
             .sets()
@@ -41,7 +82,7 @@ impl Agent {
             .collect();
         let due = now.at.saturating_add(pause(0));
         for (set, copy, share) in missing {
-            self.miss(set, copy, share, due);
+            self.miss(set, what, copy, share, due);
         }
         self.handle_timeout(now);
     }
@@ -54,13 +95,21 @@ impl Agent {
         copy: ShadowCopyId,
         share: &ShareName,
     ) {
-        self.miss(id, copy, share.clone(), now.at);
+        self.miss(id, What::Share, copy, share.clone(), now.at);
     }
 
-    fn miss(&mut self, id: ShadowCopySetId, copy: ShadowCopyId, share: ShareName, due: Duration) {
+    fn miss(
+        &mut self,
+        id: ShadowCopySetId,
+        what: What,
+        copy: ShadowCopyId,
+        share: ShareName,
+        due: Duration,
+    ) {
         let missing = &mut self.live.entry(id).or_default().missing;
         missing.retain(|known| known.copy != copy || known.share != share);
         missing.push(Missing {
+            what,
             copy,
             share,
             attempts: 0,
@@ -103,14 +152,17 @@ impl Agent {
         let jobs = &self.jobs;
         let is_due = |missing: &&Missing| missing.due <= now.at && !jobs.hold(missing.copy);
         let due = live.missing.iter().find(is_due);
-        let next = due.and_then(|due| Some((wanted(due)?, due.copy, due.share.clone())));
+        let next = due.and_then(|due| Some((due.what, wanted(due)?, due.copy, due.share.clone())));
         match next {
-            Some((exposure, copy, share)) => {
-                let job = Job::Expose {
-                    set: id,
-                    shares: vec![exposure],
+            Some((what, exposure, copy, share)) => {
+                let job = match what {
+                    What::Share => Job::Expose {
+                        set: id,
+                        shares: vec![exposure],
+                    },
+                    What::Way => Job::Reach { share: exposure },
                 };
-                self.run_for(now, id, SetJobKind::Republish { copy, share }, job, []);
+                self.run_for(now, id, SetJobKind::Restore { copy, share }, job, []);
             }
             None => self.forget_recovered(id),
         }
@@ -128,21 +180,29 @@ impl Agent {
             return;
         };
         let is_it = |known: &Missing| known.copy == copy && known.share == share;
-        match result {
-            Ok(()) => live.missing.retain(|known| !is_it(known)),
-            Err(failure) => {
-                let is_gone = |known: &Missing| {
-                    failure.kind == FailureKind::NotFound && known.attempts >= MOST_NOT_FOUND
-                };
-                live.missing
-                    .retain(|known| !(is_it(known) && is_gone(known)));
-                if let Some(missing) = live.missing.iter_mut().find(|known| is_it(known)) {
-                    missing.due = now.at.saturating_add(pause(missing.attempts));
-                    missing.attempts = missing.attempts.saturating_add(1);
-                }
-                self.report_failure(Some(id), "offer again", failure);
-            }
+        let Some(at) = live.missing.iter().position(is_it) else {
+            return;
+        };
+        let Some(missing) = live.missing.get_mut(at) else {
+            return;
+        };
+        let Err(failure) = result else {
+            live.missing.remove(at);
+            return;
+        };
+        let operation = missing.what.operation();
+        // A copy that a file system does not hold any more is gone; what Samba says may change.
+        let most = match missing.what {
+            What::Share => MOST_NOT_FOUND,
+            What::Way => 0,
+        };
+        if failure.kind == FailureKind::NotFound && missing.attempts >= most {
+            live.missing.remove(at);
+        } else {
+            missing.due = now.at.saturating_add(missing.what.pause(missing.attempts));
+            missing.attempts = missing.attempts.saturating_add(1);
         }
+        self.report_failure(Some(id), operation, failure);
     }
 
     /// When a share can be offered again.

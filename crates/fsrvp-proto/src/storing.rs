@@ -3,6 +3,7 @@
 
 use crate::action::{Action, Call, Now, PersistId};
 use crate::agent::Agent;
+use crate::calls::Pending;
 use crate::durable::Change;
 use crate::event::Event;
 use crate::job::{Failure, FailureKind, JobId, JobOutcome};
@@ -33,6 +34,12 @@ struct Staged {
     id: PersistId,
     change: Change,
     then: Continuation,
+    /// When it was handed to the store.
+    since: Duration,
+    /// The calls that `then` answers.
+    callers: Vec<Pending>,
+    /// It has taken so long that the store counts as one that hangs.
+    is_hung: bool,
 }
 
 /// What has to wait while a change is being stored.
@@ -82,6 +89,65 @@ impl Storing {
         self.inbox.pop_front()
     }
 
+    /// What is being stored: since when, and the calls that it will answer.
+    pub(crate) fn in_flight(&self) -> Option<(Duration, &[Pending])> {
+        let staged = self.staged.as_ref()?;
+        Some((staged.since, &staged.callers))
+    }
+
+    pub(crate) fn is_hung(&self) -> bool {
+        self.staged.as_ref().is_some_and(|staged| staged.is_hung)
+    }
+
+    /// What is being stored takes too long; false if that is known.
+    pub(crate) fn set_hung(&mut self) -> bool {
+        let is_hung = |staged: &mut Staged| !std::mem::replace(&mut staged.is_hung, true);
+        self.staged.as_mut().is_some_and(is_hung)
+    }
+
+    /// When the calls that wait for their turn have arrived.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = Duration> {
+        self.inbox.iter().filter_map(|input| match input {
+            Input::Call(_, arrived) => Some(*arrived),
+            Input::Job(..) => None,
+        })
+    }
+
+    /// Takes the calls that cannot wait for their turn any longer.
+    pub(crate) fn expired(
+        &mut self,
+        is_over: impl Fn(&Call, Duration) -> bool,
+    ) -> Vec<(Call, Duration)> {
+        let mut expired = Vec::new();
+        for input in std::mem::take(&mut self.inbox) {
+            match input {
+                Input::Call(call, arrived) if is_over(&call, arrived) => {
+                    expired.push((call, arrived));
+                }
+                input => self.inbox.push_back(input),
+            }
+        }
+        expired
+    }
+
+    /// The jobs whose outcomes wait for their turn.
+    pub(crate) fn queued_jobs(&self) -> impl Iterator<Item = JobId> {
+        self.inbox.iter().filter_map(|input| match input {
+            Input::Job(job, _) => Some(*job),
+            Input::Call(..) => None,
+        })
+    }
+
+    /// Takes the outcome of a job before its turn.
+    pub(crate) fn take_job(&mut self, job: JobId) -> Option<JobOutcome> {
+        let is_it = |input: &Input| matches!(input, Input::Job(id, _) if *id == job);
+        let at = self.inbox.iter().position(is_it)?;
+        match self.inbox.remove(at)? {
+            Input::Job(_, outcome) => Some(outcome),
+            Input::Call(..) => None,
+        }
+    }
+
     pub(crate) fn take_inbox(&mut self) -> VecDeque<Input> {
         std::mem::take(&mut self.inbox)
     }
@@ -93,12 +159,14 @@ impl Storing {
 
 impl Agent {
     /// Stores `change`; `then` goes on when the table has it, or with a failure when neither the
-    /// store nor the table has.
+    /// store nor the table has, and answers `callers`.
     ///
     /// INVARIANT: called only while nothing is being stored; inputs wait for that.
     pub(crate) fn persist(
         &mut self,
+        now: Now,
         mut change: Change,
+        callers: Vec<Pending>,
         then: impl FnOnce(&mut Self, Now, Result<(), Failure>) + Send + 'static,
     ) {
         debug_assert!(!self.storing.is_busy(), "one change is stored at a time");
@@ -112,17 +180,29 @@ impl Agent {
             id,
             change,
             then: Box::new(then),
+            since: now.at,
+            callers,
+            is_hung: false,
         });
         self.push(Action::Persist { id, edits });
     }
 
     /// The store has answered.
     pub(crate) fn persisted(&mut self, now: Now, id: PersistId, result: Result<(), String>) {
-        let Some(Staged { change, then, .. }) =
-            self.storing.staged.take_if(|staged| staged.id == id)
-        else {
+        let Some(staged) = self.storing.staged.take_if(|staged| staged.id == id) else {
             return;
         };
+        let Staged {
+            change,
+            then,
+            since,
+            is_hung,
+            ..
+        } = staged;
+        if is_hung {
+            let after = now.at.saturating_sub(since);
+            self.push(Action::Report(Event::StoreAnswers { after }));
+        }
         match result {
             Ok(()) => {
                 self.storing.is_failing = false;
@@ -153,12 +233,12 @@ impl Agent {
     }
 
     /// Stores the payments that no other commit has taken along, once they are `enough`.
-    pub(crate) fn store_payments(&mut self, enough: usize) {
+    pub(crate) fn store_payments(&mut self, now: Now, enough: usize) {
         let Storing {
             paid, is_failing, ..
         } = &self.storing;
         if !self.storing.is_busy() && !is_failing && paid.len() >= enough.max(1) {
-            self.persist(Change::default(), |_, _, _| {});
+            self.persist(now, Change::default(), Vec::new(), |_, _, _| {});
         }
     }
 }

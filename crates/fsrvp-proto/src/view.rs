@@ -30,6 +30,9 @@ pub struct AgentView {
     pub jobs: Vec<JobView>,
     /// Calls that have not been answered.
     pub calls_in_progress: usize,
+    /// For how long the store has not answered, once that is too long: calls that change something
+    /// fail until it does.
+    pub store_hangs_ms: Option<u64>,
 }
 
 /// \[3.1.1.1\]
@@ -151,6 +154,9 @@ impl Agent {
             debts: self.view_debts(now),
             jobs: self.view_jobs(now),
             calls_in_progress: self.open_calls,
+            store_hangs_ms: self
+                .hangs_since()
+                .map(|since| milliseconds(now.at.saturating_sub(since))),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::action::{Action, Call, Now};
 use crate::agent::Agent;
-use crate::calls::Ticket;
+use crate::calls::{Pending, Ticket};
 use crate::event::Event;
 use crate::job::{Artefact, Failure, FailureKind, Job, JobId, JobOutcome};
 use crate::jobs::{Purpose, wrong_outcome};
@@ -83,8 +83,8 @@ pub(crate) enum SetJobKind {
     Undo,
     /// DeleteShareMapping takes a share out of sight.
     Withdraw(Withdrawal),
-    /// A share comes back that the record wants.
-    Republish {
+    /// A share, or the copy behind it, comes back that the record wants.
+    Restore {
         copy: ShadowCopyId,
         share: ShareName,
     },
@@ -108,7 +108,7 @@ impl SetJobKind {
     pub(crate) fn into_withdrawal(self) -> Option<Withdrawal> {
         match self {
             Self::Withdraw(withdrawal) => Some(withdrawal),
-            Self::Wanted { .. } | Self::Undo | Self::Republish { .. } => None,
+            Self::Wanted { .. } | Self::Undo | Self::Restore { .. } => None,
         }
     }
 }
@@ -119,6 +119,7 @@ impl SetJobEnd {
             JobOutcome::Prepared(result)
             | JobOutcome::Committed(result)
             | JobOutcome::Exposed(result)
+            | JobOutcome::Reached(result)
             | JobOutcome::Sealed(result) => Self::Done(result),
             JobOutcome::Removed(failed) => Self::Removed(failed),
             JobOutcome::Located(_) => Self::Done(Err(wrong_outcome())),
@@ -176,7 +177,7 @@ impl LiveSet {
     pub(crate) fn running_work(&self) -> Option<Work> {
         match self.running.as_ref()?.kind {
             SetJobKind::Wanted { work, .. } => Some(work),
-            SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Republish { .. } => None,
+            SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Restore { .. } => None,
         }
     }
 
@@ -219,7 +220,7 @@ impl LiveSet {
     pub(crate) fn next_limit(&self, reply_limit: Duration) -> Option<Duration> {
         let running = match self.running.as_ref().map(|job| &job.kind) {
             Some(SetJobKind::Wanted { waiters, .. }) => waiters.as_slice(),
-            Some(SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Republish { .. })
+            Some(SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Restore { .. })
             | None => &[],
         };
         let next = self.next.iter().flat_map(|(_, waiters)| waiters);
@@ -234,9 +235,16 @@ impl LiveSet {
 
     /// When the set's deletion of a share has to be answered.
     pub(crate) fn withdrawal_limit(&self) -> Option<Duration> {
+        self.withdrawal().map(|(limit, _)| limit)
+    }
+
+    /// The deletion that waits for its share to be withdrawn, and when it is to be answered.
+    pub(crate) fn withdrawal(&self) -> Option<(Duration, Pending)> {
         match &self.running.as_ref()?.kind {
-            SetJobKind::Withdraw(withdrawal) => Some(withdrawal.until),
-            SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Republish { .. } => None,
+            SetJobKind::Withdraw(withdrawal) => {
+                Some((withdrawal.until, withdrawal.ticket.pending()))
+            }
+            SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Restore { .. } => None,
         }
     }
 
@@ -398,7 +406,7 @@ impl Agent {
             SetJobKind::Withdraw(withdrawal) => {
                 self.share_withdrawn(now, set, withdrawal, end.removed());
             }
-            SetJobKind::Republish { copy, share } => {
+            SetJobKind::Restore { copy, share } => {
                 self.restored(now, set, (copy, share), end.result());
             }
         }

@@ -113,6 +113,17 @@ pub fn report(server: &str, event: &Event) {
                 "the table could not be stored; the call failed"
             );
         }
+        Event::StoreHangs { since } => tracing::error!(
+            server,
+            seconds = since.as_secs(),
+            "the file system of state_dir does not answer: calls that change something fail until \
+             it does; look at its disk"
+        ),
+        Event::StoreAnswers { after } => tracing::warn!(
+            server,
+            seconds = after.as_secs(),
+            "the file system of state_dir answers again"
+        ),
         other => tracing::info!(server, event = ?other, "event"),
     }
 }

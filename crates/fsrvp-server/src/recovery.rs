@@ -54,8 +54,9 @@ pub enum RecoveryError {
 pub struct Outcome {
     /// The table to build the agent with.
     pub table: Table,
-    /// Living exposures whose file systems cannot be reached now; to be tried again.
-    pub unreachable: Vec<Exposure>,
+    /// Names of exposed shares whose file systems cannot be reached now: for
+    /// [`Agent::handle_unreachable`](fsrvp_proto::Agent::handle_unreachable).
+    pub unreachable: BTreeSet<String>,
     /// Names of shares that should be offered and could not be: for
     /// [`Agent::handle_unpublished`](fsrvp_proto::Agent::handle_unpublished).
     pub unpublished: BTreeSet<String>,
@@ -236,17 +237,18 @@ fn recorded(table: &Table) -> impl Iterator<Item = Exposure> {
 
 /// Makes every exposed copy reachable for smbd again: mounts do not survive a reboot. Gives those
 /// that cannot be reached now.
-fn reach(table: &Table, backends: &Backends) -> Vec<Exposure> {
+fn reach(table: &Table, backends: &Backends) -> BTreeSet<String> {
     table
         .sets()
         .filter(|set| matches!(set.status, SetStatus::Exposed | SetStatus::Recovered))
         .flat_map(ShadowCopySet::exposures)
-        .filter(|exposure| !try_to_reach(backends, exposure))
+        .filter(|exposure| !is_reached(backends, exposure))
+        .map(|exposure| exposure.name)
         .collect()
 }
 
 /// Whether there is nothing more to try for this exposure: it can be reached, or has gone.
-pub fn try_to_reach(backends: &Backends, exposure: &Exposure) -> bool {
+fn is_reached(backends: &Backends, exposure: &Exposure) -> bool {
     let Some(backend) = backends.get(&exposure.copy.backend) else {
         return false;
     };

@@ -19,11 +19,10 @@ use dcerpc_proto::assoc::{AssociationGroups, Interface, ServerConfig as Associat
 use dcerpc_proto::security::{AuthLevel, SecurityProvider};
 use dcerpc_security::verifier::UsersFileError;
 use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
-use fsrvp_proto::job::Exposure;
 use fsrvp_proto::profile::Profile;
 use fsrvp_proto::{Agent, AgentConfig};
 use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
-use fsrvp_snapshot::{Backends, Choice};
+use fsrvp_snapshot::Choice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +35,6 @@ use uuid::Uuid;
 const LOGONS: usize = 8;
 /// How often the names and addresses of this host are looked at again.
 const NAMES_INTERVAL: Duration = Duration::from_secs(60);
-/// How often exposed copies are looked for whose file systems were not there at the start.
-const REACH_INTERVAL: Duration = Duration::from_secs(30);
 /// Largest fragment on the pipe: what Samba and Windows offer there.
 const PIPE_MAX_FRAG: u16 = 4_280;
 /// Largest fragment over TCP.
@@ -141,6 +138,7 @@ impl RunningServer {
             clock.now(),
         );
         agent.set_own_names(names.collect());
+        agent.handle_unreachable(clock.now(), &recovered.unreachable);
         agent.handle_unpublished(clock.now(), &recovered.unpublished);
         let executor = Arc::new(Executor::new(
             Arc::clone(&environment.backends),
@@ -208,8 +206,6 @@ impl RunningServer {
             }
         };
         let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
-        let late = reach_late(Arc::clone(&environment.backends), recovered.unreachable);
-        tasks.push(tokio::spawn(late));
         if let Some(tcp) = &listeners.tcp {
             let is_ours = match &tcp.server {
                 Some(wanted) => wanted.eq_ignore_ascii_case(&name),
@@ -304,23 +300,6 @@ fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
             Err(lost.into())
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Tries again and again to reach exposed copies whose file systems were not there at the start.
-async fn reach_late(backends: Arc<Backends>, mut unreachable: Vec<Exposure>) {
-    while !unreachable.is_empty() {
-        tokio::time::sleep(REACH_INTERVAL).await;
-        let (left, backends) = (std::mem::take(&mut unreachable), Arc::clone(&backends));
-        let tried = tokio::task::spawn_blocking(move || {
-            let mut left = left;
-            left.retain(|exposure| !recovery::try_to_reach(&backends, exposure));
-            left
-        });
-        match tried.await {
-            Ok(left) => unreachable = left,
-            Err(_) => return,
-        }
     }
 }
 

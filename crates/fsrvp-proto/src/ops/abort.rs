@@ -23,7 +23,8 @@ impl Agent {
             ..Change::default()
         };
         let numbers = self.remove_sets(now, &[id], &mut change);
-        self.persist(change, move |agent, now, stored| {
+        let callers = vec![ticket.pending()];
+        self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
                 return agent.finish(ticket, failure.status());
             }

@@ -82,7 +82,7 @@ impl Agent {
         };
         // "If an entry is found, the server MUST fail the call with FSRVP_E_OBJECT_ALREADY_EXISTS
         // and start the Message Sequence Timer with a time-out value of 180 seconds."
-        let joined = match self.place(set, &addition.share, &located) {
+        let joined = match self.place(now, set, &addition.share, &located) {
             Ok(joined) => joined,
             Err(status) => {
                 self.timer.start(now.at, self.config.short_timer);
@@ -99,7 +99,8 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(change, move |agent, now, stored| {
+        let callers = vec![ticket.pending()];
+        self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
                 agent.timer.start(now.at, agent.config.short_timer);
                 return agent.finish(ticket, failure.status());
@@ -122,6 +123,7 @@ impl Agent {
     /// Where a share belongs in the set: the copy of its volume that it joins, or none yet.
     fn place(
         &self,
+        now: Now,
         set: &ShadowCopySet,
         share: &ShareName,
         located: &Located,
@@ -140,7 +142,7 @@ impl Agent {
         }
         // Rule 18: "the volume refuses until the old job has ended".
         let volume = (located.backend.clone(), located.volume.clone());
-        if self.jobs.is_busy(&volume) {
+        if self.jobs.is_busy(now.at, &volume) {
             return Err(Failure::new(FailureKind::Busy, "").status());
         }
         Ok(of_volume.map(|copy| copy.id))

@@ -48,7 +48,8 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(change, move |agent, now, stored| {
+        let callers = waiters.iter().map(|w| w.ticket.pending()).collect();
+        self.persist(now, change, callers, move |agent, now, stored| {
             let short = agent.config.short_timer;
             match stored {
                 // "start the Message Sequence Timer with a timeout value of 180 seconds, and return

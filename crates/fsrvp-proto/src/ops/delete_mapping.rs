@@ -122,9 +122,7 @@ impl Agent {
         let expired = self.live.iter_mut().find_map(|(id, live)| {
             let job = live.running.take_if(|job| match &job.kind {
                 SetJobKind::Withdraw(withdrawal) => withdrawal.until <= now.at,
-                SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Republish { .. } => {
-                    false
-                }
+                SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Restore { .. } => false,
             })?;
             Some((*id, job.id, job.kind.into_withdrawal()?))
         });
@@ -180,7 +178,8 @@ impl Agent {
             ..Change::default()
         };
         let numbers = self.record_debts(now, id, artefacts, &mut change);
-        self.persist(change, move |agent, now, stored| {
+        let callers = vec![ticket.pending()];
+        self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
                 agent.release_exposed(now, id);
                 // Withdrawn, or by now perhaps: the record still wants it.

@@ -62,7 +62,8 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(change, move |agent, now, stored| {
+        let callers = waiters.iter().map(|w| w.ticket.pending()).collect();
+        self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
                 let short = agent.config.short_timer;
                 return agent.end_waits(now, id, waiters, failure.status(), short);

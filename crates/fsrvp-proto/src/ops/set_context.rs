@@ -46,7 +46,8 @@ impl Agent {
         };
         let numbers = self.remove_sets(now, &replaced, &mut change);
         let account = caller.account.clone();
-        self.persist(change, move |agent, now, stored| {
+        let callers = vec![ticket.pending()];
+        self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
                 return agent.finish(ticket, failure.status());
             }

@@ -46,7 +46,8 @@ impl Agent {
             sets: [(id, Some(set))].into(),
             ..Change::default()
         };
-        self.persist(change, move |agent, now, stored| {
+        let callers = vec![ticket.pending()];
+        self.persist(now, change, callers, move |agent, now, stored| {
             // "start the Message Sequence Timer with a timeout value of 180 seconds, and return
             // ZERO"; a failure after the state check starts it too.
             agent.timer.start(now.at, agent.config.short_timer);

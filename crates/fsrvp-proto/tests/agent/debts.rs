@@ -154,3 +154,32 @@ fn the_volume_of_an_old_job_refuses_and_others_do_not() {
     assert_eq!(world.view().debts, []);
     assert!(world.add(next, "a").is_ok());
 }
+
+/// Rule 18: "the volume refuses until the old job has ended". A removal is quick; one that is not
+/// holds up the volume, and nobody else.
+#[test]
+fn a_removal_that_hangs_makes_its_volume_refuse_until_it_ends() {
+    let mut world = World::new();
+    let (old, copies) = world.walk(0x0040_0009, &["a"], SetStatus::Recovered);
+    world.fate("remove", Fate::Hold);
+    let deleting = world.send(caller(CLIENT), delete(old, copies[0], "a"));
+    world.done("remove");
+    assert_eq!(world.held("remove").is_some(), true, "the snapshot");
+    let (set, _) = world.walk(0, &["a", "b"], SetStatus::Added);
+    world.ask(abort(set));
+    world.pass(seconds(60));
+    world.set_context(0);
+    let set = world.start().unwrap();
+    let busy = Status::VSS_E_UNEXPECTED_PROVIDER_ERROR;
+    assert_eq!(world.add(set, "a"), Err(busy));
+    assert_eq!(world.add(set, "a2"), Err(busy), "the same volume");
+    assert!(world.add(set, "b").is_ok());
+    world.pass(seconds(110));
+    assert_eq!(
+        world.status(deleting),
+        Some(Status::ZERO),
+        "the rest is a debt"
+    );
+    world.done("remove");
+    assert!(world.add(set, "a").is_ok());
+}

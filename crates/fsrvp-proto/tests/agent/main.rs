@@ -6,8 +6,10 @@
 mod calls;
 mod debts;
 mod deletion;
+mod hung_store;
 mod methods;
 mod recovery;
+mod restoring;
 mod shutdown;
 mod storing;
 mod support;

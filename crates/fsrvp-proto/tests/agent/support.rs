@@ -65,6 +65,7 @@ pub(crate) fn kind(job: &Job) -> &'static str {
         Job::Prepare { .. } => "prepare",
         Job::Commit { .. } => "commit",
         Job::Expose { .. } => "expose",
+        Job::Reach { .. } => "reach",
         Job::Seal { .. } => "seal",
         Job::Remove { .. } => "remove",
     }
@@ -264,6 +265,7 @@ impl World {
             Job::Prepare { .. } => JobOutcome::Prepared(result),
             Job::Commit { .. } => JobOutcome::Committed(result),
             Job::Expose { .. } => JobOutcome::Exposed(result),
+            Job::Reach { .. } => JobOutcome::Reached(result),
             Job::Seal { .. } => JobOutcome::Sealed(result),
             Job::Remove { artefacts } => {
                 let fails = |artefact: &Artefact| match &fate {

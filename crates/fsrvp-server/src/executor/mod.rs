@@ -104,6 +104,7 @@ impl Executor {
                 ..
             } => JobOutcome::Committed(self.commit(&copies, &unprepared, writable, &within(limit))),
             Job::Expose { shares, .. } => JobOutcome::Exposed(self.expose(&shares)),
+            Job::Reach { share } => JobOutcome::Reached(self.reach(&share)),
             Job::Seal { shares, .. } => JobOutcome::Sealed(self.seal(&shares)),
             Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts)),
         }
@@ -182,6 +183,7 @@ fn lost_outcome(job: &Job) -> JobOutcome {
         Job::Prepare { .. } => JobOutcome::Prepared(Err(lost())),
         Job::Commit { .. } => JobOutcome::Committed(Err(lost())),
         Job::Expose { .. } => JobOutcome::Exposed(Err(lost())),
+        Job::Reach { .. } => JobOutcome::Reached(Err(lost())),
         Job::Seal { .. } => JobOutcome::Sealed(Err(lost())),
         Job::Remove { artefacts } => {
             JobOutcome::Removed(artefacts.iter().map(|a| (a.clone(), lost())).collect())

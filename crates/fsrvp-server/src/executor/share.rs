@@ -1,4 +1,5 @@
-//! Expose: the snapshots become reachable, then all shares appear in one step.
+//! Expose: the snapshots become reachable, then all shares appear in one step. And copies become
+//! reachable again whose file systems come late.
 
 use super::{Executor, in_share};
 use fsrvp_proto::directory::Publication;
@@ -6,6 +7,13 @@ use fsrvp_proto::job::{Exposure, Failure};
 use fsrvp_sys::crash;
 
 impl Executor {
+    pub(super) fn reach(&self, share: &Exposure) -> Result<(), Failure> {
+        self.backend(&share.copy.backend)?
+            .expose(share)
+            .map(drop)
+            .map_err(|error| in_share(&share.base, error.into()))
+    }
+
     pub(super) fn expose(&self, shares: &[Exposure]) -> Result<(), Failure> {
         let publications = shares
             .iter()

@@ -70,7 +70,6 @@ enum Act {
     Start,
     Recover(usize),
     Job(JobId, usize),
-    Reach(usize),
     Commit,
     Call,
     Time,
@@ -212,8 +211,6 @@ impl Simulation {
                     let strands = job.work.waiting().map(|(strand, _)| strand).filter(free);
                     acts.extend(strands.map(|strand| (4, Act::Job(*id, strand))));
                 }
-                let reach = life.reach.iter().flat_map(|work| work.waiting());
-                acts.extend(reach.map(|(strand, _)| (3, Act::Reach(strand))));
                 if !life.commits.is_empty() && life.store_hangs_until <= self.now.at {
                     acts.push((6, Act::Commit));
                 }
@@ -250,10 +247,6 @@ impl Simulation {
                     self.job(id, strand, fate)?;
                 }
             }
-            Act::Reach(strand) => {
-                let fate = self.fate();
-                self.reach(strand, fate)?;
-            }
             Act::Commit => {
                 if self.random.below(1000) < self.plan.store_hangs {
                     let until = self.now.at + Duration::from_secs(1 + self.random.below(400));
@@ -271,7 +264,10 @@ impl Simulation {
                 } else if self.random.percent(50) {
                     self.until_something_is_due()
                 } else {
-                    Duration::from_secs(self.random.below(400))
+                    // Timers are late, but not by minutes.
+                    let late = Duration::from_millis(self.random.below(3_000));
+                    let due = self.until_something_is_due() + late;
+                    Duration::from_secs(self.random.below(400)).min(due)
                 };
                 self.time_passes(by)?;
             }
@@ -381,25 +377,6 @@ impl Simulation {
         self.pump()
     }
 
-    pub(crate) fn reach(&mut self, strand: usize, fate: Fate) -> Result<(), String> {
-        self.note(format_args!("reach: {fate:?}"));
-        let life = self.life();
-        let Some(mut work) = life.reach.take() else {
-            return Ok(());
-        };
-        work.go_on(strand, fate);
-        if !work.has_ended() {
-            life.reach = Some(work);
-            return Ok(());
-        }
-        match work.into_end() {
-            Some(End::Value(left)) => life.pending = left,
-            Some(End::Panicked(text)) => return Err(format!("reach panicked: {text}")),
-            Some(End::Crashed) | None => {}
-        }
-        Ok(())
-    }
-
     pub(crate) fn commit(&mut self, fate: Fate) -> Result<(), String> {
         let now = self.now;
         let Some((id, edits)) = self.life().commits.pop_front() else {
@@ -463,12 +440,8 @@ impl Simulation {
             .jobs
             .values()
             .flat_map(|job| job.hung.values().copied());
-        let reach = (!life.pending.is_empty()).then_some(life.next_reach);
         let store = (!life.commits.is_empty()).then_some(life.store_hangs_until);
-        let due = hung
-            .chain(life.agent.poll_timeout())
-            .chain(reach)
-            .chain(store);
+        let due = hung.chain(life.agent.poll_timeout()).chain(store);
         let soonest = due.filter(|due| *due >= at).min();
         soonest.map_or(Duration::ZERO, |due| due - at)
     }
@@ -477,16 +450,10 @@ impl Simulation {
         self.now.at += by;
         let ticks = u64::try_from(by.as_nanos() / 100).unwrap_or(u64::MAX);
         self.now.wall = FileTime(self.now.wall.0.saturating_add(ticks));
-        let (now, world) = (self.now, Arc::clone(&self.world));
+        let now = self.now;
         let Phase::Up(life) = &mut self.phase else {
             return Ok(());
         };
-        if life.next_reach <= now.at {
-            life.next_reach = now.at + crate::life::REACH_INTERVAL;
-            if life.reach.is_none() && !life.pending.is_empty() {
-                life.start_reach(&world);
-            }
-        }
         life.agent.handle_timeout(now);
         self.pump()
     }
@@ -531,8 +498,10 @@ impl Simulation {
         self.read_tables();
         let is_last = id.0 + 1 == self.next_call;
         invariants::reply_implies_durable(&self.facts(), &call, response, (self.now, is_last))?;
+        // While the store hangs, what was refused may come about once it answers.
         if !response.status().is_ok()
             && !self.world.store.is_in_doubt()
+            && self.life().commits.is_empty()
             && let Some((set, copy, share)) = crate::witness::deletion(&call.request)
         {
             let key = (set, copy, share);
@@ -574,6 +543,7 @@ fn describe(job: &Job) -> String {
         Job::Prepare { copies, .. } => format!("prepare {} copies", copies.len()),
         Job::Commit { set, copies, .. } => format!("commit {} copies of {set}", copies.len()),
         Job::Expose { set, shares } => format!("expose {} shares of {set}", shares.len()),
+        Job::Reach { share } => format!("reach {}", share.name),
         Job::Seal { set, shares } => format!("seal {} shares of {set}", shares.len()),
         Job::Remove { artefacts } => format!("remove {artefacts:?}"),
     }

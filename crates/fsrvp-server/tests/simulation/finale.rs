@@ -231,12 +231,9 @@ impl Simulation {
                     .jobs
                     .iter()
                     .find_map(|(id, job)| Some((*id, job.work.waiting().next()?.0)));
-                let reach = life.reach.as_ref().and_then(|work| work.waiting().next());
-                let idle = life.agent.poll_timeout().is_none() && life.pending.is_empty();
+                let idle = life.agent.poll_timeout().is_none();
                 if let Some((id, strand)) = job {
                     self.job(id, strand, Fate::Done)?;
-                } else if let Some((strand, _)) = reach {
-                    self.reach(strand, Fate::Done)?;
                 } else if !life.commits.is_empty() {
                     self.commit(Fate::Done)?;
                 } else if and_time && !idle {

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::strand::Work;
 use crate::world::{SimBackend, SimDirectory, World};
 use fsrvp_idl::Request;
-use fsrvp_proto::job::{Exposure, Job};
+use fsrvp_proto::job::Job;
 use fsrvp_proto::{
     Agent, AgentConfig, Edit, JobId, JobOutcome, Now, OwnNames, PersistId, ShareDirectory,
 };
@@ -17,9 +17,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-
-/// How often what recovery could not reach is tried again.
-pub(crate) const REACH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The executor wants threads from somewhere; the simulation never lets it.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
@@ -73,10 +70,6 @@ pub(crate) struct Life {
     pub(crate) commits: VecDeque<(PersistId, Vec<Edit>)>,
     pub(crate) store_hangs_until: Duration,
     pub(crate) calls: BTreeMap<u64, OpenCall>,
-    /// What recovery could not reach, and the work that tries again.
-    pub(crate) pending: Vec<Exposure>,
-    pub(crate) reach: Option<Work<Vec<Exposure>>>,
-    pub(crate) next_reach: Duration,
     /// Sets whose Expose job has succeeded, told or not.
     pub(crate) shares_made: BTreeSet<fsrvp_idl::ShadowCopySetId>,
 }
@@ -116,6 +109,7 @@ impl Life {
         let mut ids = Random::new(random.next());
         let mut agent = Agent::new(config, outcome.table, Box::new(move || ids.uuid()), now);
         agent.set_own_names(OwnNames::new(["LAB".to_owned()], []));
+        agent.handle_unreachable(now, &outcome.unreachable);
         agent.handle_unpublished(now, &outcome.unpublished);
         let executor = Executor::new(
             Arc::clone(&parts.backends),
@@ -131,9 +125,6 @@ impl Life {
             commits: VecDeque::new(),
             store_hangs_until: Duration::ZERO,
             calls: BTreeMap::new(),
-            pending: outcome.unreachable,
-            reach: None,
-            next_reach: now.at + REACH_INTERVAL,
             shares_made: BTreeSet::new(),
         }
     }
@@ -156,18 +147,6 @@ impl Life {
             hung: BTreeMap::new(),
         };
         self.jobs.insert(id, running);
-    }
-
-    /// Tries again to reach what recovery could not.
-    pub(crate) fn start_reach(&mut self, world: &Arc<World>) {
-        let (backends, mut left) = (
-            Arc::clone(&self.parts.backends),
-            std::mem::take(&mut self.pending),
-        );
-        self.reach = Some(Work::start(&world.forks, &[], move || {
-            left.retain(|exposure| !recovery::try_to_reach(&backends, exposure));
-            left
-        }));
     }
 }
 

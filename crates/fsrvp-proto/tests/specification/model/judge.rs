@@ -322,7 +322,7 @@ impl Judge {
                 }
                 return;
             }
-            JobOutcome::Removed(_) => return,
+            JobOutcome::Removed(_) | JobOutcome::Reached(_) => return,
             JobOutcome::Prepared(result) => (Method::Prepare, plain(result)),
             JobOutcome::Committed(result) => (Method::Commit, plain(result)),
             JobOutcome::Exposed(result) => (Method::Expose, plain(result)),

@@ -12,6 +12,7 @@ pub(crate) enum JobKind {
     Prepare,
     Commit,
     Expose,
+    Reach,
     Seal,
     Remove,
 }
@@ -22,6 +23,7 @@ pub(crate) fn kind_of(job: &Job) -> JobKind {
         Job::Prepare { .. } => JobKind::Prepare,
         Job::Commit { .. } => JobKind::Commit,
         Job::Expose { .. } => JobKind::Expose,
+        Job::Reach { .. } => JobKind::Reach,
         Job::Seal { .. } => JobKind::Seal,
         Job::Remove { .. } => JobKind::Remove,
     }
@@ -34,7 +36,7 @@ pub(crate) fn set_of(job: &Job) -> Option<ShadowCopySetId> {
         | Job::Commit { set, .. }
         | Job::Expose { set, .. }
         | Job::Seal { set, .. } => Some(*set),
-        Job::Locate { .. } | Job::Remove { .. } => None,
+        Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } => None,
     }
 }
 
@@ -50,9 +52,11 @@ pub(crate) fn made_by(job: &Job) -> Vec<ShadowCopyId> {
     match job {
         Job::Commit { copies, .. } => copies.iter().map(|copy| copy.copy).collect(),
         Job::Expose { shares, .. } => shares.iter().map(|share| share.copy.copy).collect(),
-        Job::Locate { .. } | Job::Prepare { .. } | Job::Seal { .. } | Job::Remove { .. } => {
-            Vec::new()
-        }
+        Job::Locate { .. }
+        | Job::Prepare { .. }
+        | Job::Reach { .. }
+        | Job::Seal { .. }
+        | Job::Remove { .. } => Vec::new(),
     }
 }
 
@@ -64,6 +68,7 @@ pub(crate) fn touched_by(job: &Job) -> BTreeSet<ShadowCopyId> {
         Job::Expose { shares, .. } | Job::Seal { shares, .. } => {
             shares.iter().map(|share| share.copy.copy).collect()
         }
+        Job::Reach { share } => [share.copy.copy].into(),
         Job::Remove { artefacts } => artefacts.iter().filter_map(copy_of).collect(),
     }
 }
@@ -78,7 +83,7 @@ pub(crate) fn volumes_of(job: &Job) -> Vec<VolumeId> {
             .iter()
             .map(|share| share.copy.volume.clone())
             .collect(),
-        Job::Locate { .. } | Job::Remove { .. } => Vec::new(),
+        Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } => Vec::new(),
     }
 }
 

@@ -142,6 +142,7 @@ impl World {
                 }
                 JobOutcome::Exposed(plain(fate))
             }
+            Job::Reach { .. } => JobOutcome::Reached(plain(fate)),
             Job::Seal { shares, .. } => {
                 let touched = if matches!(fate, Fate::Fail(_)) {
                     &shares[..1]

@@ -36,7 +36,7 @@ impl Bench {
                 .unwrap_or_else(|| panic!("a job for a set that is not there\n{}", self.story()))
         };
         match job {
-            Job::Locate { .. } | Job::Remove { .. } => {}
+            Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } => {}
             Job::Prepare { set, copies } => {
                 let all = copy_ids(set_of(set));
                 let mine: BTreeSet<_> = copies.iter().map(|copy| copy.copy).collect();
