@@ -64,7 +64,6 @@ impl Parts {
 /// A process that serves.
 pub(crate) struct Life {
     pub(crate) agent: Agent,
-    pub(crate) parts: Parts,
     pub(crate) executor: Arc<Executor>,
     pub(crate) jobs: BTreeMap<JobId, RunningJob>,
     pub(crate) commits: VecDeque<(PersistId, Vec<Edit>)>,
@@ -119,7 +118,6 @@ impl Life {
         );
         Self {
             agent,
-            parts,
             executor: Arc::new(executor),
             jobs: BTreeMap::new(),
             commits: VecDeque::new(),
