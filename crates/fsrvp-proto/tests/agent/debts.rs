@@ -164,7 +164,7 @@ fn a_removal_that_hangs_makes_its_volume_refuse_until_it_ends() {
     world.fate("remove", Fate::Hold);
     let deleting = world.send(caller(CLIENT), delete(old, copies[0], "a"));
     world.done("remove");
-    assert_eq!(world.held("remove").is_some(), true, "the snapshot");
+    assert!(world.held("remove").is_some(), "the snapshot");
     let (set, _) = world.walk(0, &["a", "b"], SetStatus::Added);
     world.ask(abort(set));
     world.pass(seconds(60));

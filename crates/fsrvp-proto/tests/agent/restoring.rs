@@ -14,8 +14,9 @@ fn started() -> (World, ShadowCopySetId, ShadowCopyId, BTreeSet<String>) {
     let (set, copies) = world.walk(0x0040_0009, &["a"], SetStatus::Recovered);
     world.restart_raw();
     world.jobs.clear();
-    let names = [format!("a@{{{}}}", copies[0])].into();
-    (world, set, copies[0], names)
+    let [copy] = copies.try_into().expect("one copy");
+    let names = [format!("a@{{{copy}}}")].into();
+    (world, set, copy, names)
 }
 
 #[test]
