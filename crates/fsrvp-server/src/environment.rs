@@ -1,11 +1,12 @@
 //! What stands around a server: Samba with its shares, and the snapshot backends. Or, in the
 //! embedded laboratory, a static share file and memory.
 
+use crate::backends;
 use crate::config::ServerConfig;
 use fsrvp_proto::ShareDirectory;
 use fsrvp_samba::directory::{SambaConfig, SambaDirectory, StaticDirectory, StaticError};
 use fsrvp_samba::{ConfigError, SambaFacts};
-use fsrvp_snapshot::{Backends, Btrfs, BtrfsConfig, Memory, SnapshotBackend};
+use fsrvp_snapshot::{Backends, Memory, SnapshotBackend};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -83,11 +84,6 @@ impl Environment {
             samba.helper = None;
         }
         let directory = SambaDirectory::open(samba)?;
-        let btrfs = Btrfs::new(BtrfsConfig {
-            server: name.clone(),
-            run_dir: config.run_dir.clone(),
-            known: Vec::new(),
-        });
         Ok(Self {
             names: names(config, &name, facts.names()),
             pipe_directory: config
@@ -95,7 +91,7 @@ impl Environment {
                 .clone()
                 .unwrap_or_else(|| facts.np_directory.clone()),
             directory: Arc::new(directory),
-            backends: Arc::new(Backends::new(vec![Arc::new(btrfs)])),
+            backends: Arc::new(backends::of(config, &name)),
             samba: SambaIdentity {
                 is_samba: true,
                 is_standalone: facts.standalone,

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod agent_cell;
 pub mod authz;
+pub mod backends;
 pub mod clock;
 pub mod config;
 pub mod connection;

@@ -4,6 +4,7 @@ use fsrvp_idl::ShareName;
 use fsrvp_proto::job::{
     BackendName, CopyRef, CopySource, Exposure, Failure, FailureKind, VolumeId,
 };
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -23,13 +24,13 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderFacts {
     /// Name for people.
-    pub name: &'static str,
-    /// "Software" or "File share".
+    pub name: Cow<'static, str>,
+    /// "Software", "Hardware" or "File share".
     pub kind: &'static str,
     /// The provider's id, fixed for ever.
     pub id: uuid::Uuid,
     /// Its version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
 }
 
 /// A time limit and a cancel flag that long work looks at between its steps.
@@ -105,6 +106,22 @@ pub enum BackendError {
     /// A seal that was tried and did not hold.
     #[error("the copy at {0} can still be written")]
     NotSealed(PathBuf),
+    /// A program that was asked refused, failed, or was not understood.
+    #[error("{program}: {detail}")]
+    Tool {
+        /// Which, and what it was asked to do.
+        program: String,
+        /// What it said.
+        detail: String,
+    },
+    /// A program was killed or died: what it has done is not known until the copies are enumerated.
+    #[error("{program}: {detail}; what it has done is not known")]
+    Indeterminate {
+        /// Which, and what it was asked to do.
+        program: String,
+        /// What happened to it.
+        detail: String,
+    },
     /// A system call failed.
     #[error("{operation} on {path}")]
     Io {
@@ -130,6 +147,8 @@ impl From<BackendError> for Failure {
             BackendError::Conflict(_)
             | BackendError::Denied { .. }
             | BackendError::NotSealed(_)
+            | BackendError::Tool { .. }
+            | BackendError::Indeterminate { .. }
             | BackendError::Io { .. } => FailureKind::Other,
         };
         let mut detail = error.to_string();

@@ -1,8 +1,8 @@
 //! Directories of ours, in which copies and links to them lie.
 
 use crate::backend::BackendError;
-use crate::error::failed;
-use rustix::fs::{Dir, Mode, OFlags, fchmod, fstat, mkdirat, openat};
+use crate::error::{failed, failed_io};
+use rustix::fs::{Dir, Mode, OFlags, chmod, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,20 @@ pub(crate) struct Folder {
     pub(crate) fd: OwnedFd,
     /// As the SMB server reaches it.
     pub(crate) path: PathBuf,
+}
+
+/// Makes a directory and all that are missing above it, so that users can pass.
+pub(crate) fn make_all(path: &Path) -> Result<(), BackendError> {
+    let missing: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(failed_io("mkdir", path)(error));
+            }
+            _ => chmod(path, PASS_THROUGH).map_err(failed("chmod", path))?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory of ours with this mode, or opens it if it exists and sets the mode.

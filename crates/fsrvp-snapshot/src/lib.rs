@@ -9,15 +9,25 @@ pub mod backend;
 pub mod battery;
 pub mod btrfs;
 mod error;
+pub mod exec;
 mod folder;
+mod guard;
 mod location;
 pub mod memory;
 pub mod names;
 mod previous;
+mod program;
 pub mod registry;
 
 pub use backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
 pub use btrfs::{Btrfs, BtrfsConfig};
+pub use exec::{Exec, ExecConfig, ExecLimits};
 pub use fsrvp_sys::crash;
 pub use memory::Memory;
 pub use registry::{Backends, Choice, Selected};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

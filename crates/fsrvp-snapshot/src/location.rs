@@ -41,6 +41,11 @@ impl Identity {
         Self::of(fd, Path::new(""), AtFlags::EMPTY_PATH)
     }
 
+    /// Whether both are one directory, though perhaps through two mounts.
+    pub(crate) fn is_same_directory(self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     fn of(directory: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> rustix::io::Result<Self> {
         let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
         let found = statx(directory, path, flags | AtFlags::NO_AUTOMOUNT, wanted)?;

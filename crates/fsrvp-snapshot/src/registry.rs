@@ -51,9 +51,14 @@ impl fmt::Debug for Selected {
     }
 }
 
-/// All backends of a server, in the order in which they are probed.
+/// All backends of a server: first those that are probed, in this order, then those that a share
+/// has to ask for by name.
 #[derive(Clone, Default)]
-pub struct Backends(Vec<Arc<dyn SnapshotBackend>>);
+pub struct Backends {
+    all: Vec<Arc<dyn SnapshotBackend>>,
+    /// How many of them are probed.
+    probed: usize,
+}
 
 impl fmt::Debug for Backends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,23 +70,36 @@ impl Backends {
     /// Backends in probing order; of two with one name the first counts.
     #[must_use]
     pub fn new(backends: Vec<Arc<dyn SnapshotBackend>>) -> Self {
-        Self(backends)
+        Self {
+            probed: backends.len(),
+            all: backends,
+        }
+    }
+
+    /// Further backends, which only serve shares that name them.
+    #[must_use]
+    pub fn and_by_name(
+        mut self,
+        backends: impl IntoIterator<Item = Arc<dyn SnapshotBackend>>,
+    ) -> Self {
+        self.all.extend(backends);
+        self
     }
 
     /// The backend with this name.
     #[must_use]
     pub fn get(&self, name: &BackendName) -> Option<&Arc<dyn SnapshotBackend>> {
-        self.0.iter().find(|backend| backend.name() == *name)
+        self.all.iter().find(|backend| backend.name() == *name)
     }
 
-    /// All backends in probing order.
+    /// All backends, in probing order first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn SnapshotBackend>> {
-        self.0.iter()
+        self.all.iter()
     }
 
-    /// Their names in probing order.
+    /// Their names, in probing order first.
     pub fn names(&self) -> impl Iterator<Item = BackendName> {
-        self.0.iter().map(|backend| backend.name())
+        self.all.iter().map(|backend| backend.name())
     }
 
     /// The backend for a share's directory. With [`Choice::Auto`] a backend that says
@@ -107,7 +125,7 @@ impl Backends {
 
     fn first_that_fits(&self, directory: &Path) -> Result<Selected, BackendError> {
         let mut refusals = Vec::new();
-        for backend in &self.0 {
+        for backend in self.all.iter().take(self.probed) {
             match backend.probe(directory) {
                 Ok(probe) => {
                     let reason = if refusals.is_empty() {
@@ -162,6 +180,18 @@ mod tests {
         let second = memory("second", "/srv/b");
         let all = Backends::new(vec![Arc::new(first.clone()), Arc::new(second)]);
         (first, all)
+    }
+
+    #[test]
+    fn a_backend_by_name_is_never_probed_for() {
+        let array = memory("array", "/srv/c");
+        let (_, backends) = backends();
+        let backends = backends.and_by_name([Arc::new(array) as Arc<dyn SnapshotBackend>]);
+        let select = |choice| backends.select(Path::new("/srv/c"), &choice);
+        let refused = select(Choice::Auto).unwrap_err();
+        assert!(matches!(refused, BackendError::Unsupported { .. }));
+        assert_eq!(select(Choice::from("array")).unwrap().name.0, "array");
+        assert_eq!(backends.names().count(), 3);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The operator's tool of fsrvpd: asks the daemon's admin socket and shows what it says.
 
+mod backend_check;
 mod client;
 mod status;
 
@@ -31,6 +32,8 @@ pub struct Arguments {
 enum Verb {
     /// Whether the daemon serves, and every shadow copy set that it knows.
     Status,
+    /// Try a backend program of the site: the checks that every backend has to pass.
+    BackendCheck(backend_check::BackendCheck),
 }
 
 /// Exit code when the daemon cannot be asked.
@@ -43,6 +46,8 @@ const FAILED: u8 = 1;
 pub fn run(arguments: Arguments) -> ExitCode {
     let client = AdminClient::new(arguments.socket);
     let result = match arguments.verb {
+        // Asks no daemon.
+        Verb::BackendCheck(check) => return backend_check::run(&check, arguments.json),
         Verb::Status => status::run(&client, arguments.json),
     };
     match result {

@@ -1,5 +1,6 @@
 //! The configuration file: TOML, every key with its default in one place.
 
+mod backends;
 mod validate;
 
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use backends::{ExecConfig, ExecLimitsConfig};
 pub use validate::ConfigError;
 
 /// The whole file.
@@ -178,6 +180,9 @@ pub struct ServerConfig {
     /// `[server.security]`
     #[serde(default)]
     pub security: SecurityConfig,
+    /// `[[server.exec]]`
+    #[serde(default)]
+    pub exec: Vec<ExecConfig>,
     /// `[[server.share]]`
     #[serde(default, rename = "share")]
     pub shares: Vec<ShareConfig>,

@@ -1,6 +1,6 @@
 //! What a configuration must fulfil beyond its syntax.
 
-use super::{Config, ServerConfig};
+use super::{Config, ServerConfig, backends};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,9 +36,6 @@ pub enum ConfigError {
         problem: String,
     },
 }
-
-/// Names of backends that a share may be given.
-const BACKENDS: [&str; 4] = ["auto", "none", "btrfs", "memory"];
 
 /// A connection that has not authenticated by then is closed, whatever the verifier says.
 const LONGEST_LOGON: Duration = dcerpc_proto::limits::AUTHENTICATION_TIMEOUT;
@@ -196,12 +193,14 @@ fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
     if server.max_connections == 0 {
         return Err(("max_connections".into(), "must be at least 1".into()));
     }
+    backends::check(server)?;
+    let backends = backends::names(server);
     let mut seen = BTreeSet::new();
     for share in &server.shares {
-        if !BACKENDS.contains(&share.backend.as_str()) {
+        if !backends.contains(&share.backend.as_str()) {
             return Err((
                 format!("share {:?}: backend", share.name),
-                format!("{:?} is none of {}", share.backend, BACKENDS.join(", ")),
+                format!("{:?} is none of {}", share.backend, backends.join(", ")),
             ));
         }
         if share.backend == "memory" && server.static_shares.is_none() {
@@ -258,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn a_share_may_name_a_program() {
+        let text = "[[server]]\n[[server.exec]]\nname='array'\ncommand=['/x', 'y']\n\
+                    limits = { commit = '3s' }\n[[server.share]]\nname='a'\nbackend='array'";
+        let config = Config::parse(text, Path::new("fsrvpd.toml")).unwrap();
+        let limits = fsrvp_snapshot::ExecLimits::from(config.servers[0].exec[0].limits);
+        assert_eq!(limits.commit, Duration::from_secs(3));
+        assert_eq!(limits.seal, fsrvp_snapshot::ExecLimits::default().seal);
+    }
+
+    #[test]
     fn refusals_name_file_key_and_remedy() {
         let cases = [
             ("", "missing field `server`"),
@@ -305,6 +314,30 @@ mod tests {
             (
                 "[[server]]\n[[server.share]]\nname='a'\n[[server.share]]\nname='A'",
                 "twice",
+            ),
+            (
+                "[[server]]\n[[server.exec]]\nname='a b'\ncommand=['/x']",
+                "exec \"a b\": a name has",
+            ),
+            (
+                "[[server]]\n[[server.exec]]\nname='btrfs'\ncommand=['/x']",
+                "a meaning of its own",
+            ),
+            (
+                "[[server]]\n[[server.exec]]\nname='a'\ncommand=[]",
+                "name the program",
+            ),
+            (
+                "[[server]]\n[[server.exec]]\nname='a'\ncommand=['x']",
+                "x is not an absolute path",
+            ),
+            (
+                "[[server]]\n[[server.exec]]\nname='a'\ncommand=['/x']\nlimits={seal='0s'}",
+                "longer than zero",
+            ),
+            (
+                "[[server]]\n[[server.exec]]\nname='a'\ncommand=['/x']\nlimits={sael='1s'}",
+                "unknown field `sael`",
             ),
             (
                 "[[server]]\nstatic_shares='/x'",

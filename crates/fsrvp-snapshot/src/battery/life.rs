@@ -4,7 +4,7 @@ use super::{
     Bed, BedShare, Unit, commit, copy_ref, copy_source, delete, enumerated, expose, exposures,
     sorted,
 };
-use crate::backend::Deadline;
+use crate::backend::{BackendError, Deadline};
 use std::path::Path;
 
 pub(super) fn probe_is_stable(bed: &mut dyn Bed) {
@@ -97,6 +97,42 @@ pub(super) fn a_read_only_copy_is_never_written(bed: &mut dyn Bed) {
     assert_eq!(enumerated(bed), sorted(&[&source]));
     assert_eq!(bed.read(&path.join("file")).unwrap(), b"base");
     delete(bed, &source);
+}
+
+pub(super) fn who_could_write_before_the_seal_cannot_reach_the_copy(bed: &mut dyn Bed) {
+    let share = bed.whole();
+    bed.write(&share.path.join("file"), b"base").unwrap();
+    for number in 0.. {
+        let source = copy_source(bed, std::slice::from_ref(&share));
+        commit(bed, std::slice::from_ref(&source), true);
+        let (copy, path) = (copy_ref(&source), expose(bed, &source));
+        let file = path.join("file");
+        let Some(mut writer) = bed.writers(&file).into_iter().nth(number) else {
+            delete(bed, &source);
+            return;
+        };
+        writer.write(b"auto").unwrap();
+        match bed.backend().seal(&copy) {
+            Ok(()) => {
+                bed.backend().verify_sealed(&copy, &path).unwrap();
+                // Into what nobody sees, or nowhere.
+                let _ = writer.write(b"late");
+                assert_eq!(bed.read(&file).unwrap(), b"auto");
+                drop(writer);
+            }
+            // As good, if it holds once the writer has gone.
+            Err(BackendError::Busy(_)) => {
+                bed.backend().verify_sealed(&copy, &path).unwrap_err();
+                drop(writer);
+                bed.backend().seal(&copy).unwrap();
+                bed.backend().verify_sealed(&copy, &path).unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(bed.read(&file).unwrap(), b"auto");
+        assert_eq!(bed.read(&share.path.join("file")).unwrap(), b"base");
+        delete(bed, &source);
+    }
 }
 
 pub(super) fn two_shares_of_a_volume_in_one_copy(bed: &mut dyn Bed) {

@@ -7,8 +7,13 @@
     reason = "a check is a test that other packages call"
 )]
 
+mod checker;
 mod failure;
 mod life;
+mod writers;
+
+pub use checker::{CheckerError, Verdict, check_program};
+pub use writers::{Writer, writers};
 
 use crate::backend::{Deadline, SnapshotBackend};
 use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
@@ -80,6 +85,11 @@ pub trait Bed {
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()>;
     /// Reads a file.
     fn read(&self, path: &Path) -> Option<Vec<u8>>;
+    /// A handle and a mapping through which a file can be written for as long as they live; none
+    /// where files are no files of the kernel's.
+    fn writers(&self, _path: &Path) -> Vec<Box<dyn Writer>> {
+        Vec::new()
+    }
     /// The labels of a share's previous versions, sorted.
     fn labels(&self, share: &BedShare) -> Vec<String>;
 }
@@ -116,6 +126,7 @@ checks![
     life::a_copy_holds_the_moment_of_its_commit,
     life::a_writable_copy_is_written_until_it_is_sealed,
     life::a_read_only_copy_is_never_written,
+    life::who_could_write_before_the_seal_cannot_reach_the_copy,
     life::two_shares_of_a_volume_in_one_copy,
     life::two_volumes_in_one_commit with two volumes,
     life::everything_may_be_repeated,

@@ -1,15 +1,16 @@
 //! Which copies exist, on all mounted file systems.
 
+use super::Btrfs;
 use super::area;
 use super::copy;
 use super::file_system::{distinct, id_of, open_root};
 use super::place::file_system_id;
 use super::volume::VolumeKey;
-use super::{Btrfs, lock};
 use crate::backend::BackendError;
 use crate::error::failed;
 use crate::folder::entries;
 use crate::location::open_directory;
+use crate::lock;
 use crate::previous;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_sys::mount::{self, Access};

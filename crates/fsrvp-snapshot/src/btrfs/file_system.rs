@@ -1,17 +1,18 @@
 //! A btrfs file system and our mount of its top level.
 
+use super::Btrfs;
 use super::place::file_system_id;
-use super::{Btrfs, lock};
 use crate::backend::BackendError;
-use crate::error::{failed, failed_io, mount_table, unsupported};
-use crate::folder::{PASS_THROUGH, make_directory};
+use crate::error::{failed, mount_table, unsupported};
+use crate::folder::{PASS_THROUGH, make_all, make_directory};
 use crate::location::{mount_id, mount_id_at, open_directory};
+use crate::lock;
 use crate::previous::Links;
 use fsrvp_sys::btrfs::{self, FS_TREE_OBJECTID};
 use fsrvp_sys::crash;
 use fsrvp_sys::mount::{self, Access};
 use fsrvp_sys::mountinfo::{Mount, MountTable};
-use rustix::fs::{Mode, OFlags, chmod, fstat, fstatvfs, openat, syncfs};
+use rustix::fs::{Mode, OFlags, fstat, fstatvfs, openat, syncfs};
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -239,14 +240,7 @@ pub(super) fn open_root(mount: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 }
 
 fn make_point(run_dir: &Path, point: &Path) -> Result<(), BackendError> {
-    let missing: Vec<_> = run_dir
-        .ancestors()
-        .take_while(|path| !path.exists())
-        .collect();
-    for path in missing.into_iter().rev() {
-        std::fs::create_dir(path).map_err(failed_io("mkdir", path))?;
-        chmod(path, PASS_THROUGH).map_err(failed("chmod", path))?;
-    }
+    make_all(run_dir)?;
     let parent = open_directory(run_dir).map_err(failed("open", run_dir))?;
     let name = point
         .file_name()

@@ -27,6 +27,7 @@ mod volume;
 
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
 use crate::error;
+use crate::lock;
 use crate::names;
 use crate::previous;
 use area::Area;
@@ -38,7 +39,7 @@ use fsrvp_sys::mountinfo::MountTable;
 use place::Place;
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use uuid::{Uuid, uuid};
 use volume::VolumeKey;
 
@@ -135,10 +136,10 @@ impl SnapshotBackend for Btrfs {
     fn facts(&self) -> ProviderFacts {
         const ID: Uuid = uuid!("5b0c5b34-7d39-4a0e-8d0b-62747266735f");
         ProviderFacts {
-            name: "btrfs snapshots",
+            name: "btrfs snapshots".into(),
             kind: "Software",
             id: ID,
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
         }
     }
 
@@ -245,8 +246,4 @@ fn plain_relative(path: &Path) -> Result<&Path, BackendError> {
         path: path.to_owned(),
         reason: "is no path below a volume".into(),
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -290,10 +290,10 @@ impl SnapshotBackend for Memory {
     fn facts(&self) -> ProviderFacts {
         const ID: Uuid = uuid!("1c1f5c0e-6f2b-4c53-9b0a-6d656d6f7279");
         ProviderFacts {
-            name: "Memory (tests)",
+            name: "Memory (tests)".into(),
             kind: "Software",
             id: ID,
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
         }
     }
 

@@ -14,7 +14,7 @@
 
 use fsrvp_idl::{FileTime, ShadowCopyId};
 use fsrvp_proto::job::{CopyRef, CopySource, Exposure, SourceShare};
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused};
+use fsrvp_snapshot::battery::{Bed, BedShare, Refused, Writer, writers};
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use fsrvp_sys::btrfs::subvolume_create;
 use fsrvp_sys::mountinfo::MountTable;
@@ -86,6 +86,17 @@ impl Ground {
         File::create(&image).unwrap().set_len(512 << 20).unwrap();
         run("mkfs.btrfs", &["-q", "-f", image.to_str().unwrap()]);
         image
+    }
+
+    /// Makes an XFS with reflinks and mounts it at the directory `name`.
+    pub fn xfs(&self, name: &str) -> PathBuf {
+        let image = self.path(&format!("{name}.img"));
+        File::create(&image).unwrap().set_len(512 << 20).unwrap();
+        let (image, point) = (image.to_str().unwrap(), self.path(name));
+        run("mkfs.xfs", &["-q", "-m", "reflink=1", image]);
+        fs::create_dir_all(&point).unwrap();
+        run("mount", &["-o", "loop", image, point.to_str().unwrap()]);
+        point
     }
 
     /// Mounts an image at the directory `name`.
@@ -334,29 +345,35 @@ impl Bed for BtrfsBed {
         fs::read(path).ok()
     }
 
+    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
+        writers(path)
+    }
+
     fn labels(&self, share: &BedShare) -> Vec<String> {
-        let folder = self
-            .backend
-            .previous_versions(&share.path, &share.name)
-            .unwrap();
-        let Ok(entries) = fs::read_dir(folder) else {
-            return Vec::new();
-        };
-        let mut labels: Vec<_> = entries
-            .map(|entry| {
-                let entry = entry.unwrap();
-                // Every link leads to a directory.
-                assert!(fs::metadata(entry.path()).unwrap().is_dir());
-                entry.file_name().into_string().unwrap()
-            })
-            .collect();
-        labels.sort();
-        labels
+        labels(&self.backend, share)
     }
 }
 
+/// The labels of a share's previous versions, sorted.
+pub fn labels(backend: &dyn SnapshotBackend, share: &BedShare) -> Vec<String> {
+    let folder = backend.previous_versions(&share.path, &share.name);
+    let Ok(entries) = fs::read_dir(folder.unwrap()) else {
+        return Vec::new();
+    };
+    let mut labels: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            // Every link leads to a directory.
+            assert!(fs::metadata(entry.path()).unwrap().is_dir());
+            entry.file_name().into_string().unwrap()
+        })
+        .collect();
+    labels.sort();
+    labels
+}
+
 /// A copy of the share at `path`, to be made.
-pub fn source(backend: &Btrfs, path: &Path) -> CopySource {
+pub fn source(backend: &dyn SnapshotBackend, path: &Path) -> CopySource {
     let probe = backend.probe(path).unwrap();
     CopySource {
         copy: ShadowCopyId(Uuid::new_v4()),
@@ -390,7 +407,7 @@ pub fn exposure(source: &CopySource) -> Exposure {
 }
 
 /// Prepares, commits and exposes a writable copy.
-pub fn exposed(backend: &Btrfs, source: &CopySource) -> PathBuf {
+pub fn exposed(backend: &dyn SnapshotBackend, source: &CopySource) -> PathBuf {
     let sources = std::slice::from_ref(source);
     backend.prepare(sources, &Deadline::default()).unwrap();
     backend.commit(sources, true, &Deadline::default()).unwrap();

@@ -1,0 +1,26 @@
+//! The snapshot backends of a server, as its configuration has them.
+
+use crate::config::ServerConfig;
+use fsrvp_snapshot::{Backends, Btrfs, BtrfsConfig, Exec, ExecConfig, SnapshotBackend};
+use std::sync::Arc;
+
+/// All backends of the server `name`: those that are probed for, in this order, and those that a
+/// share has to name.
+#[must_use]
+pub fn of(config: &ServerConfig, name: &str) -> Backends {
+    let btrfs = Btrfs::new(BtrfsConfig {
+        server: name.to_owned(),
+        run_dir: config.run_dir.clone(),
+        known: Vec::new(),
+    });
+    let exec = |exec: &crate::config::ExecConfig| -> Arc<dyn SnapshotBackend> {
+        Arc::new(Exec::new(ExecConfig {
+            name: exec.name.clone(),
+            command: exec.command.clone(),
+            limits: exec.limits.into(),
+            server: name.to_owned(),
+            run_dir: config.run_dir.clone(),
+        }))
+    };
+    Backends::new(vec![Arc::new(btrfs)]).and_by_name(config.exec.iter().map(exec))
+}
