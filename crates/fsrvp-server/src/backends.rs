@@ -1,7 +1,7 @@
 //! The snapshot backends of a server, as its configuration has them.
 
 use crate::config::ServerConfig;
-use fsrvp_snapshot::{Backends, Btrfs, BtrfsConfig, Exec, ExecConfig, SnapshotBackend};
+use fsrvp_snapshot::{Backends, Btrfs, BtrfsConfig, Exec, ExecConfig, SnapshotBackend, TreeClone};
 use std::sync::Arc;
 
 /// All backends of the server `name`: those that are probed for, in this order, and those that a
@@ -22,5 +22,6 @@ pub fn of(config: &ServerConfig, name: &str) -> Backends {
             run_dir: config.run_dir.clone(),
         }))
     };
-    Backends::new(vec![Arc::new(btrfs)]).and_by_name(config.exec.iter().map(exec))
+    let clone = TreeClone::new(config.clone_backend(name));
+    Backends::new(vec![Arc::new(btrfs), Arc::new(clone)]).and_by_name(config.exec.iter().map(exec))
 }

@@ -177,6 +177,14 @@ pub trait SnapshotBackend: Send + Sync {
     /// `Unsupported` with the path in the way, `NotFound`.
     fn probe(&self, directory: &Path) -> Result<Probe, BackendError>;
 
+    /// The same for the directory of a share for which something special may be configured.
+    ///
+    /// # Errors
+    /// As `probe`.
+    fn probe_share(&self, directory: &Path, _share: &ShareName) -> Result<Probe, BackendError> {
+        self.probe(directory)
+    }
+
     /// Everything that can be done before writers are frozen: flush, space, area. Repeatable, may
     /// be abandoned; leaves nothing but what `delete` removes.
     ///

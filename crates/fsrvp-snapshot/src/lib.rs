@@ -8,6 +8,7 @@ pub mod backend;
 #[cfg(feature = "battery")]
 pub mod battery;
 pub mod btrfs;
+pub mod clone;
 mod error;
 pub mod exec;
 mod folder;
@@ -21,6 +22,7 @@ pub mod registry;
 
 pub use backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
 pub use btrfs::{Btrfs, BtrfsConfig};
+pub use clone::{CloneConfig, TreeClone};
 pub use exec::{Exec, ExecConfig, ExecLimits};
 pub use fsrvp_sys::crash;
 pub use memory::Memory;

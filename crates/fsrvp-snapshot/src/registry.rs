@@ -1,6 +1,7 @@
 //! The backends of a server and the choice between them.
 
 use crate::backend::{BackendError, Probe, SnapshotBackend};
+use fsrvp_idl::ShareName;
 use fsrvp_proto::job::BackendName;
 use std::fmt;
 use std::path::Path;
@@ -110,23 +111,51 @@ impl Backends {
     /// `Unsupported` with the reason of every backend that was asked; as
     /// [`SnapshotBackend::probe`].
     pub fn select(&self, directory: &Path, choice: &Choice) -> Result<Selected, BackendError> {
+        self.first_of(choice, directory, |backend| backend.probe(directory))
+    }
+
+    /// The backend for a share, with what is configured for this share.
+    ///
+    /// # Errors
+    /// As [`Backends::select`].
+    pub fn select_share(
+        &self,
+        share: &ShareName,
+        directory: &Path,
+        choice: &Choice,
+    ) -> Result<Selected, BackendError> {
+        self.first_of(choice, directory, |backend| {
+            backend.probe_share(directory, share)
+        })
+    }
+
+    fn first_of(
+        &self,
+        choice: &Choice,
+        directory: &Path,
+        probe: impl Fn(&dyn SnapshotBackend) -> Result<Probe, BackendError>,
+    ) -> Result<Selected, BackendError> {
         match choice {
             Choice::None => Err(refusal(directory, "the configuration says backend = none")),
             Choice::Named(name) => {
                 let backend = self.get(name).ok_or_else(|| {
                     refusal(directory, &format!("there is no backend {name}: {self:?}"))
                 })?;
-                let probe = backend.probe(directory)?;
+                let probe = probe(&**backend)?;
                 Ok(selected(backend, probe, "named in the configuration"))
             }
-            Choice::Auto => self.first_that_fits(directory),
+            Choice::Auto => self.first_that_fits(directory, probe),
         }
     }
 
-    fn first_that_fits(&self, directory: &Path) -> Result<Selected, BackendError> {
+    fn first_that_fits(
+        &self,
+        directory: &Path,
+        probe: impl Fn(&dyn SnapshotBackend) -> Result<Probe, BackendError>,
+    ) -> Result<Selected, BackendError> {
         let mut refusals = Vec::new();
         for backend in self.all.iter().take(self.probed) {
-            match backend.probe(directory) {
+            match probe(&**backend) {
                 Ok(probe) => {
                     let reason = if refusals.is_empty() {
                         "the first that fits".to_owned()

@@ -108,7 +108,7 @@ pub(super) fn check(server: &ServerConfig) -> Result<(), (String, String)> {
 
 /// What `backend` of a share may say.
 pub(super) fn names(server: &ServerConfig) -> Vec<&str> {
-    let mut names = vec!["auto", "none", "btrfs", "memory"];
+    let mut names = vec!["auto", "none", "btrfs", "clone", "memory"];
     names.extend(server.exec.iter().map(|exec| &*exec.name));
     names
 }

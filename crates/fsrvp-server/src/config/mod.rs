@@ -1,6 +1,7 @@
 //! The configuration file: TOML, every key with its default in one place.
 
 mod backends;
+mod clone;
 mod validate;
 
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use backends::{ExecConfig, ExecLimitsConfig};
+pub use clone::{CloneConfig, HardLinks};
 pub use validate::ConfigError;
 
 /// The whole file.
@@ -183,6 +185,9 @@ pub struct ServerConfig {
     /// `[[server.exec]]`
     #[serde(default)]
     pub exec: Vec<ExecConfig>,
+    /// `[server.clone]`
+    #[serde(default)]
+    pub clone: CloneConfig,
     /// `[[server.share]]`
     #[serde(default, rename = "share")]
     pub shares: Vec<ShareConfig>,
@@ -238,6 +243,10 @@ pub struct ShareConfig {
     /// The backend: `auto` (probe), `none` (never), or a backend's name.
     #[serde(default = "default_backend")]
     pub backend: String,
+    /// `depth` of `[server.clone]` for this share.
+    pub depth: Option<u32>,
+    /// `hard_links` of `[server.clone]` for this share.
+    pub hard_links: Option<HardLinks>,
 }
 
 fn default_smb_conf() -> PathBuf {

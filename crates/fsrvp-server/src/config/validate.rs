@@ -194,6 +194,9 @@ fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
         return Err(("max_connections".into(), "must be at least 1".into()));
     }
     backends::check(server)?;
+    if server.clone.reserve_percent > 1_000 {
+        return Err(("clone.reserve_percent".into(), "is more than 1000".into()));
+    }
     let backends = backends::names(server);
     let mut seen = BTreeSet::new();
     for share in &server.shares {

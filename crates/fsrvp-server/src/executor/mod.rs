@@ -115,7 +115,7 @@ impl Executor {
         let choice = self.choices.get(share).unwrap_or(&Choice::Auto);
         let selected = self
             .backends
-            .select(&base.path, choice)
+            .select_share(share, &base.path, choice)
             .map_err(|error| in_share(share, error.into()))?;
         tracing::debug!(%share, backend = %selected.name, reason = selected.reason, "located");
         Ok(Located {

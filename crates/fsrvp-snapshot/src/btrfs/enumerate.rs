@@ -88,7 +88,7 @@ fn copies_in(area: &OwnedFd, path: &Path) -> Result<Vec<(ShadowCopyId, VolumeKey
     for name in entries(area.as_fd(), path)? {
         let path = path.join(&name);
         let Some(copy) = copy::parse_name(&name) else {
-            if name != previous::NAME {
+            if ![previous::NAME, crate::clone::FOLDER].contains(&&*name) {
                 tracing::warn!(path = %path.display(), "is not ours, and left alone");
             }
             continue;
