@@ -12,7 +12,7 @@ pub use ids::{ClientShadowCopyId, ClientShadowCopySetId, ShadowCopyId, ShadowCop
 pub use names::{NameError, ShareName, UncPath};
 pub use ops::{DecodeError, Opnum, Request, Response, ShareMapping};
 pub use status::Status;
-pub use time::FileTime;
+pub use time::{DateTime, FileTime};
 
 use uuid::{Uuid, uuid};
 

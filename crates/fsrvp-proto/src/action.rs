@@ -1,6 +1,7 @@
 //! What goes into the agent and what comes out of it.
 
 use crate::job::{Job, JobId};
+use crate::order::{OrderDone, OrderError};
 use fsrvp_idl::{FileTime, Request, Response};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -85,6 +86,13 @@ pub enum Action {
         id: CallId,
         /// The answer.
         response: Response,
+    },
+    /// Answer an operator's order. Exactly one for each order that was passed in.
+    Answer {
+        /// The order.
+        id: CallId,
+        /// What came of it.
+        result: Result<OrderDone, OrderError>,
     },
     /// Tell the operator.
     Report(crate::event::Event),

@@ -1,14 +1,16 @@
 //! The agent: what goes in, in which order, and what comes out.
 
 use crate::action::{Action, Call, CallId, Now, PersistId};
-use crate::calls::Ticket;
+use crate::calls::{Incoming, Ticket};
 use crate::config::AgentConfig;
 use crate::debts::Debts;
 use crate::durable::Table;
 use crate::job::{Artefact, JobId, JobOutcome};
 use crate::jobs::{Jobs, Purpose};
+use crate::order::OrderCall;
 use crate::own_names::OwnNames;
 use crate::removal::Removal;
+use crate::retention::RetentionState;
 use crate::set::SetStatus;
 use crate::storing::{Input, MAX_UNSTORED_PAYMENTS, Storing};
 use crate::timer::SequenceTimer;
@@ -37,6 +39,7 @@ pub struct Agent {
     pub(crate) jobs: Jobs,
     pub(crate) debts: Debts,
     pub(crate) removals: Vec<Removal>,
+    pub(crate) retention: RetentionState,
     pub(crate) open_calls: usize,
     /// Calls that have been answered while something still holds their tickets.
     pub(crate) answered: BTreeSet<CallId>,
@@ -80,6 +83,7 @@ impl Agent {
             jobs: Jobs::default(),
             debts: Debts::default(),
             removals: Vec::new(),
+            retention: RetentionState::default(),
             open_calls: 0,
             answered: BTreeSet::new(),
             is_stopped: false,
@@ -117,6 +121,8 @@ impl Agent {
             self.advance(now, id);
         }
         self.load_debts(now);
+        self.resume_keeping(now);
+        self.retention_may_be_due(now);
         self.settle(now);
     }
 
@@ -133,8 +139,22 @@ impl Agent {
             return self.refuse(call, now.at, Status::FSRVP_E_WAIT_FAILED);
         }
         if let Some(call) = self.begin(now, call) {
-            self.storing.enqueue(Input::Call(call, now.at));
+            self.storing.enqueue(Input::Asked(call.into(), now.at));
         }
+        self.settle(now);
+    }
+
+    /// An operator orders. Answered by exactly one [`Action::Answer`]; [`Self::handle_caller_gone`]
+    /// holds for orders too.
+    pub fn handle_order(&mut self, now: Now, order: OrderCall) {
+        self.settle(now);
+        self.open_calls = self.open_calls.saturating_add(1);
+        if self.is_stopped {
+            let ticket = Ticket::of_order(&order, now.at);
+            return self.finish(ticket, Status::FSRVP_E_WAIT_FAILED);
+        }
+        let order = Incoming::Order(order);
+        self.storing.enqueue(Input::Asked(order, now.at));
         self.settle(now);
     }
 
@@ -175,7 +195,7 @@ impl Agent {
         let removals = self.removals.iter().map(|removal| removal.until(limit));
         let lookups = self.jobs.iter().filter_map(|(_, job)| match &job.purpose {
             Purpose::Lookup(lookup) => Some(lookup.as_ref()?.ticket.arrived.saturating_add(limit)),
-            Purpose::Set(_) | Purpose::Orphan | Purpose::Debts(_) => None,
+            Purpose::Set(_) | Purpose::Orphan | Purpose::Debts(_) | Purpose::Retention(_) => None,
         });
         let soonest = waits.chain(removals).chain(lookups).chain(self.next_due());
         if self.storing.is_busy() {
@@ -191,6 +211,8 @@ impl Agent {
             .chain(withdrawals)
             .chain(own_timers)
             .chain(self.next_restore())
+            .chain(self.next_keep())
+            .chain(self.next_retention())
             .chain(self.timer.deadline())
             .min()
     }
@@ -228,7 +250,12 @@ impl Agent {
             self.expire_removals(now);
             self.expire_unstored(now);
             match self.storing.next_input() {
-                Some(Input::Call(call, arrived)) => self.dispatch(now, call, arrived),
+                Some(Input::Asked(Incoming::Call(call), arrived)) => {
+                    self.dispatch(now, call, arrived);
+                }
+                Some(Input::Asked(Incoming::Order(order), arrived)) => {
+                    self.obey(now, order, arrived);
+                }
                 Some(Input::Job(job, outcome)) => self.job_ended(now, job, outcome),
                 None if self.storing.is_busy() => break,
                 None => {
@@ -238,6 +265,8 @@ impl Agent {
                     }
                     if !self.storing.is_busy() {
                         self.restore_due(now);
+                        self.keep_due(now);
+                        self.look_at_retention(now);
                     }
                     if self.storing.is_busy() || self.storing.is_idle() {
                         break;
@@ -252,8 +281,8 @@ impl Agent {
     fn stop(&mut self, now: Now) {
         let lost = Status::FSRVP_E_WAIT_FAILED;
         for input in self.storing.take_inbox() {
-            if let Input::Call(call, arrived) = input {
-                self.refuse(call, arrived, lost);
+            if let Input::Asked(asked, arrived) = input {
+                self.refuse_incoming(asked, arrived, lost);
             }
         }
         let lookups = self.jobs.values_mut().filter_map(|job| job.take_lookup());
@@ -266,8 +295,8 @@ impl Agent {
             );
             let withdrawal = live.running.and_then(|job| job.kind.into_withdrawal());
             tickets.extend(withdrawal.map(|withdrawal| withdrawal.ticket));
-            for (call, arrived) in live.deferred {
-                self.refuse(call, arrived, lost);
+            for (asked, arrived) in live.deferred {
+                self.refuse_incoming(asked, arrived, lost);
             }
         }
         for ticket in tickets {
@@ -280,6 +309,18 @@ impl Agent {
             self.cancel(job);
         }
         self.store_payments(now, 1);
+    }
+
+    pub(crate) fn refuse_incoming(
+        &mut self,
+        incoming: Incoming,
+        arrived: Duration,
+        status: Status,
+    ) {
+        match incoming {
+            Incoming::Call(call) => self.refuse(call, arrived, status),
+            Incoming::Order(order) => self.finish(Ticket::of_order(&order, arrived), status),
+        }
     }
 
     pub(crate) fn refuse(&mut self, call: Call, arrived: Duration, status: Status) {

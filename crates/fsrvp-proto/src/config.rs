@@ -1,6 +1,9 @@
 //! What an operator may set.
 
 use crate::profile::Profile;
+use crate::retention::Retention;
+use fsrvp_idl::ShareName;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Configuration of one agent: one virtual file server.
@@ -28,6 +31,10 @@ pub struct AgentConfig {
     pub store_limit: Duration,
     /// \[3.1.4.2\] <5> The count that ShadowCopyClientRetryCount may not exceed.
     pub retry_limit: u32,
+    /// How long Recovered sets are kept that nobody deletes; for ever by default.
+    pub retention: Retention,
+    /// Base shares of which a snapshot is kept whenever a set with them is recovered.
+    pub keep: BTreeSet<ShareName>,
 }
 
 impl AgentConfig {
@@ -45,6 +52,8 @@ impl AgentConfig {
             reply_limit: Duration::from_secs(170),
             store_limit: Duration::from_secs(60),
             retry_limit: 5,
+            retention: Retention::default(),
+            keep: BTreeSet::new(),
         }
     }
 

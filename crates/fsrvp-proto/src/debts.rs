@@ -125,6 +125,14 @@ impl Agent {
         tried
     }
 
+    /// Everything owed is due now. Gives how many there are.
+    pub(crate) fn hurry_debts(&mut self, now: Now) -> usize {
+        for debt in self.debts.entries.values_mut() {
+            debt.due = debt.due.map(|_| now.at);
+        }
+        self.debts.entries.len()
+    }
+
     /// Tries again what is due: the shares, and then volume by volume, one job for each at a time,
     /// so that a store that hangs holds up nobody else.
     pub(crate) fn pay_due(&mut self, now: Now) {

@@ -1,7 +1,8 @@
 //! `trait ShareDirectory`: what the agent's driver needs of the SMB server's shares.
 
-use crate::job::{Exposure, Failure};
+use crate::job::{Exposure, Failure, FailureKind};
 use fsrvp_idl::ShareName;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A share as the SMB server defines it.
@@ -69,6 +70,24 @@ pub trait ShareDirectory: Send + Sync {
     /// The directory cannot be read.
     fn exposed(&self) -> Result<Vec<ExposedShare>, Failure>;
 
+    /// All base shares that can be looked up, by the names that the server gives them.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    fn bases(&self) -> Result<Vec<ShareName>, Failure> {
+        Err(cannot("list its shares"))
+    }
+
+    /// Which of these exposed shares an SMB client has connected, or has a file below their
+    /// directories open, through whatever share.
+    ///
+    /// # Errors
+    /// It cannot be said: they have to be taken for used.
+    fn in_use(&self, names: &[String]) -> Result<BTreeSet<String>, Failure> {
+        let _ = names;
+        Err(cannot("tell which shares are in use"))
+    }
+
     /// The process whose mount namespace the SMB clients are served from, if it runs: a seal is
     /// tried through `/proc/<pid>/root`.
     fn serving_process(&self) -> Option<u32>;
@@ -78,4 +97,9 @@ pub trait ShareDirectory: Send + Sync {
     /// # Errors
     /// The configuration cannot be read.
     fn server_names(&self) -> Result<Vec<String>, Failure>;
+}
+
+fn cannot(what: &str) -> Failure {
+    let detail = format!("this share directory cannot {what}");
+    Failure::new(FailureKind::Unsupported, detail)
 }

@@ -19,6 +19,8 @@ pub enum EndReason {
     Rebooted,
     /// An operator's order.
     Operator,
+    /// Recovered, and kept for as long as the configuration says.
+    Expired,
 }
 
 /// One event in the life of the agent.
@@ -93,6 +95,26 @@ pub enum Event {
     },
     /// A debt is paid.
     DebtPaid { artefact: Artefact },
+    /// A set has been kept for long enough and stays: a client has it open, or with `failure` that
+    /// could not be said.
+    RetentionHeld {
+        set: ShadowCopySetId,
+        failure: Option<Failure>,
+    },
+    /// The wall clock was set: no set goes by its age before the next look.
+    ClockJumped,
+    /// A snapshot of a recovered copy is kept.
+    Kept {
+        set: ShadowCopySetId,
+        copy: ShadowCopyId,
+        share: ShareName,
+    },
+    /// A snapshot of a recovered copy could not be kept; with `is_last` it is given up.
+    KeepFailed {
+        set: ShadowCopySetId,
+        failure: Failure,
+        is_last: bool,
+    },
     /// The table could not be stored.
     PersistFailed { error: String },
     /// The store has not answered for this long; calls that need it fail.

@@ -2,9 +2,9 @@
 //! so in time; the table stays as it was until the store says what has become of the change that
 //! it was given, and only then goes on with what that means.
 
-use crate::action::{Action, Call, Now};
+use crate::action::{Action, Now};
 use crate::agent::Agent;
-use crate::calls::{Pending, Ticket};
+use crate::calls::{Asked, Incoming, Pending, Ticket};
 use crate::event::Event;
 use crate::job::JobId;
 use crate::jobs::Purpose;
@@ -23,9 +23,9 @@ impl Agent {
     /// Answers the calls that have waited for the store as long as they may.
     pub(crate) fn expire_unstored(&mut self, now: Now) {
         let limit = self.config.reply_limit;
-        let is_over = |_: &Call, arrived: Duration| arrived.saturating_add(limit) <= now.at;
+        let is_over = |_: &Incoming, arrived: Duration| arrived.saturating_add(limit) <= now.at;
         for (call, arrived) in self.storing.expired(is_over) {
-            self.refuse(call, arrived, UNSTORED);
+            self.refuse_incoming(call, arrived, UNSTORED);
         }
         let Some((since, callers)) = self.storing.in_flight() else {
             return;
@@ -82,7 +82,7 @@ impl Agent {
     /// Until when a call waits for the change to be stored of which it is a part.
     fn unstored_limit(&self, since: Duration, call: &Pending) -> Duration {
         let hung = since.saturating_add(self.config.store_limit);
-        if !bounded(call.opnum) {
+        if !bounded(call.asked) {
             return hung;
         }
         let own = call.arrived.saturating_add(self.config.reply_limit);
@@ -96,7 +96,7 @@ impl Agent {
             self.push(Action::Report(Event::StoreHangs { since }));
         }
         for (call, arrived) in self.storing.expired(|_, _| true) {
-            self.refuse(call, arrived, UNSTORED);
+            self.refuse_incoming(call, arrived, UNSTORED);
         }
         let outcomes: Vec<_> = self.storing.queued_jobs().collect();
         for job in outcomes {
@@ -123,7 +123,7 @@ impl Agent {
                 let waiters = self.take_waiters(set, job);
                 self.end_waits(now, set, waiters, UNSTORED, self.config.short_timer);
             }
-            Some(Purpose::Orphan | Purpose::Debts(_)) | None => {}
+            Some(Purpose::Orphan | Purpose::Debts(_) | Purpose::Retention(_)) | None => {}
         }
     }
 
@@ -164,9 +164,11 @@ impl Agent {
 }
 
 /// Whether the method has no wait of its own that the client chooses.
-const fn bounded(method: Opnum) -> bool {
+const fn bounded(asked: Asked) -> bool {
     !matches!(
-        method,
-        Opnum::PrepareShadowCopySet | Opnum::CommitShadowCopySet | Opnum::ExposeShadowCopySet
+        asked,
+        Asked::Method(
+            Opnum::PrepareShadowCopySet | Opnum::CommitShadowCopySet | Opnum::ExposeShadowCopySet
+        )
     )
 }

@@ -5,6 +5,7 @@
 
 use fsrvp_idl::{FileTime, ShadowCopyId, ShadowCopySetId, ShareName, Status};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -173,6 +174,31 @@ pub enum Job {
         /// What has to go.
         artefacts: Vec<Artefact>,
     },
+    /// Keeps a read-only snapshot of recovered copies, as the shares' policies say. Repeatable.
+    Keep {
+        /// The set.
+        set: ShadowCopySetId,
+        /// Of what a snapshot is kept.
+        copies: Vec<KeepSource>,
+    },
+    /// Asks whether an SMB client has one of these shares connected or a file of its copy open.
+    InUse {
+        /// The exposed shares.
+        shares: Vec<Exposure>,
+    },
+}
+
+/// A recovered copy of a share of which a snapshot is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepSource {
+    /// The sealed copy.
+    pub copy: CopyRef,
+    /// The base share.
+    pub share: ShareName,
+    /// Path of the share's directory below the root of the snapshot.
+    pub inner: PathBuf,
+    /// Creation time of the copy.
+    pub created: FileTime,
 }
 
 /// What kind of failure a job met; decides the wire status.
@@ -245,4 +271,8 @@ pub enum JobOutcome {
     Sealed(Result<(), Failure>),
     /// [`Job::Remove`]: the artefacts that could not be removed, each with its failure.
     Removed(Vec<(Artefact, Failure)>),
+    /// [`Job::Keep`]
+    Kept(Result<(), Failure>),
+    /// [`Job::InUse`]: the copies that are in use. A failure means that it cannot be said.
+    InUse(Result<BTreeSet<ShadowCopyId>, Failure>),
 }

@@ -46,6 +46,8 @@ pub(crate) enum Purpose {
     Orphan,
     /// Debts, by number.
     Debts(Vec<u64>),
+    /// Recovered sets that have been kept for long enough.
+    Retention(Vec<ShadowCopySetId>),
 }
 
 impl Jobs {
@@ -63,7 +65,7 @@ impl Jobs {
         let is_in_the_way = |job: &RunningJob| match job.purpose {
             Purpose::Orphan => true,
             Purpose::Debts(_) => now.saturating_sub(job.started) >= HUNG_REMOVAL,
-            Purpose::Lookup(_) | Purpose::Set(_) => false,
+            Purpose::Lookup(_) | Purpose::Set(_) | Purpose::Retention(_) => false,
         };
         self.running
             .values()
@@ -113,7 +115,7 @@ impl RunningJob {
     pub(crate) fn take_lookup(&mut self) -> Option<Box<Lookup>> {
         match &mut self.purpose {
             Purpose::Lookup(lookup) => lookup.take(),
-            Purpose::Set(_) | Purpose::Orphan | Purpose::Debts(_) => None,
+            Purpose::Set(_) | Purpose::Orphan | Purpose::Debts(_) | Purpose::Retention(_) => None,
         }
     }
 }
@@ -182,6 +184,13 @@ impl Agent {
                 };
                 self.debts_tried(now, &numbers, failed);
             }
+            Purpose::Retention(sets) => {
+                let used = match outcome {
+                    JobOutcome::InUse(used) => used,
+                    _ => Err(wrong_outcome()),
+                };
+                self.use_known(now, sets, used);
+            }
         }
     }
 
@@ -212,12 +221,22 @@ const fn operation(job: &Job) -> &'static str {
         Job::Reach { .. } => "reach",
         Job::Seal { .. } => "seal",
         Job::Remove { .. } => "remove",
+        Job::Keep { .. } => "keep",
+        Job::InUse { .. } => "in use",
     }
 }
 
 fn works_on(job: &Job) -> (BTreeSet<Volume>, BTreeSet<ShadowCopyId>) {
     match job {
-        Job::Locate { .. } => Default::default(),
+        // Nothing is changed by asking, and a copy that is asked about may go meanwhile.
+        Job::Locate { .. } | Job::InUse { .. } => Default::default(),
+        Job::Keep { copies, .. } => copies
+            .iter()
+            .map(|source| {
+                let copy = &source.copy;
+                ((copy.backend.clone(), copy.volume.clone()), copy.copy)
+            })
+            .unzip(),
         Job::Prepare { copies, .. } | Job::Commit { copies, .. } => copies
             .iter()
             .map(|source| {

@@ -194,10 +194,10 @@ impl Agent {
 
     fn answer_removal(&mut self, now: Now, removal: Removal) {
         match removal.end {
-            RemovalEnd::Outcome => {
-                let status = removal.failure.map_or(Status::ZERO, |f| f.status());
-                self.finish(removal.ticket, status);
-            }
+            RemovalEnd::Outcome => match removal.failure {
+                Some(failure) => self.fail(removal.ticket, &failure),
+                None => self.finish(removal.ticket, Status::ZERO),
+            },
             // Rule 13: "SetContext and the timer ignore such errors."
             RemovalEnd::Context(status) => {
                 self.finish(removal.ticket, status);

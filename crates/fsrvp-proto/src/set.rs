@@ -3,7 +3,9 @@
 use crate::job::{Artefact, BackendName, CopyRef, CopySource, Exposure, SourceShare, VolumeId};
 use fsrvp_idl::{Context, FileTime, Opnum, ShadowCopyId, ShadowCopySetId, ShareName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// \[3.1.1.2\] ShadowCopySet.Status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,6 +100,19 @@ pub const TRANSITIONS: &[Transition] = &[
 ];
 
 impl SetStatus {
+    /// The word for people and in the admin socket.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Added => "added",
+            Self::CreationInProgress => "creation_in_progress",
+            Self::Committed => "committed",
+            Self::Exposed => "exposed",
+            Self::Recovered => "recovered",
+        }
+    }
+
     /// Whether `method` may be called on a set in this status. Methods that do not look at a
     /// set's status always may.
     #[must_use]
@@ -130,6 +145,51 @@ pub struct ShadowCopySet {
     /// a Commit or Expose that was not recorded. Filled by recovery only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<Artefact>,
+    /// What the set has been through, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseRecord>,
+    /// Shares of a Recovered set of which a snapshot is still to be kept.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keep: BTreeSet<ShareName>,
+}
+
+/// A step in the life of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// PrepareShadowCopySet.
+    Prepare,
+    /// CommitShadowCopySet: the cut.
+    Commit,
+    /// ExposeShadowCopySet.
+    Expose,
+    /// RecoveryCompleteShadowCopySet: the seal.
+    Recover,
+    /// A snapshot is kept.
+    Keep,
+}
+
+/// When a step ended and how long its work took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseRecord {
+    /// The step.
+    pub phase: Phase,
+    /// When it was done.
+    pub ended: FileTime,
+    /// How long the work took, in milliseconds; not how long a client waited for it.
+    pub took_ms: u64,
+}
+
+impl PhaseRecord {
+    /// A step that ends now.
+    #[must_use]
+    pub fn new(phase: Phase, ended: FileTime, took: Duration) -> Self {
+        Self {
+            phase,
+            ended,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// \[3.1.1.3\] Per ShadowCopy.

@@ -1,9 +1,9 @@
 //! Persist, then reply: no change is the agent's state before the store has confirmed it
 //! (PROTOCOL.md rule 17).
 
-use crate::action::{Action, Call, Now, PersistId};
+use crate::action::{Action, Now, PersistId};
 use crate::agent::Agent;
-use crate::calls::Pending;
+use crate::calls::{Incoming, Pending};
 use crate::durable::Change;
 use crate::event::Event;
 use crate::job::{Failure, FailureKind, JobId, JobOutcome};
@@ -45,7 +45,7 @@ struct Staged {
 /// What has to wait while a change is being stored.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Call(Call, Duration),
+    Asked(Incoming, Duration),
     Job(JobId, JobOutcome),
 }
 
@@ -75,9 +75,9 @@ impl Storing {
     }
 
     /// Puts deferred calls before what has come in since.
-    pub(crate) fn enqueue_first(&mut self, calls: VecDeque<(Call, Duration)>) {
+    pub(crate) fn enqueue_first(&mut self, calls: VecDeque<(Incoming, Duration)>) {
         for (call, arrived) in calls.into_iter().rev() {
-            self.inbox.push_front(Input::Call(call, arrived));
+            self.inbox.push_front(Input::Asked(call, arrived));
         }
     }
 
@@ -108,7 +108,7 @@ impl Storing {
     /// When the calls that wait for their turn have arrived.
     pub(crate) fn queued(&self) -> impl Iterator<Item = Duration> {
         self.inbox.iter().filter_map(|input| match input {
-            Input::Call(_, arrived) => Some(*arrived),
+            Input::Asked(_, arrived) => Some(*arrived),
             Input::Job(..) => None,
         })
     }
@@ -116,12 +116,12 @@ impl Storing {
     /// Takes the calls that cannot wait for their turn any longer.
     pub(crate) fn expired(
         &mut self,
-        is_over: impl Fn(&Call, Duration) -> bool,
-    ) -> Vec<(Call, Duration)> {
+        is_over: impl Fn(&Incoming, Duration) -> bool,
+    ) -> Vec<(Incoming, Duration)> {
         let mut expired = Vec::new();
         for input in std::mem::take(&mut self.inbox) {
             match input {
-                Input::Call(call, arrived) if is_over(&call, arrived) => {
+                Input::Asked(call, arrived) if is_over(&call, arrived) => {
                     expired.push((call, arrived));
                 }
                 input => self.inbox.push_back(input),
@@ -134,7 +134,7 @@ impl Storing {
     pub(crate) fn queued_jobs(&self) -> impl Iterator<Item = JobId> {
         self.inbox.iter().filter_map(|input| match input {
             Input::Job(job, _) => Some(*job),
-            Input::Call(..) => None,
+            Input::Asked(..) => None,
         })
     }
 
@@ -144,7 +144,7 @@ impl Storing {
         let at = self.inbox.iter().position(is_it)?;
         match self.inbox.remove(at)? {
             Input::Job(_, outcome) => Some(outcome),
-            Input::Call(..) => None,
+            Input::Asked(..) => None,
         }
     }
 

@@ -5,9 +5,10 @@ use crate::agent::Agent;
 use crate::job::Artefact;
 use crate::jobs::Purpose;
 use crate::profile::Profile;
-use crate::set::{SetStatus, ShadowCopySet};
-use fsrvp_idl::{Context, FileTime, ShadowCopyId, ShadowCopySetId};
-use serde::Serialize;
+use crate::set::{Phase, PhaseRecord, SetStatus, ShadowCopySet};
+use crate::waits::LiveSet;
+use fsrvp_idl::{Context, DateTime, FileTime, ShadowCopyId, ShadowCopySetId, ShareName};
+use serde::{Serialize, Serializer};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -61,16 +62,32 @@ pub struct SetView {
     pub writable: bool,
     /// The account that started it.
     pub account: String,
-    /// When it was started.
+    /// When it was started, as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
     pub started: FileTime,
-    /// When its status last changed.
+    /// When its status last changed, as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
     pub changed: FileTime,
+    /// What it has been through, oldest first.
+    pub phases: Vec<PhaseView>,
     /// The set's own deadline, where it has one (ws2012, Exposed): time until it goes.
     pub deadline_ms: Option<u64>,
     /// ShadowCopyList.
     pub copies: Vec<CopyView>,
     /// What is removed before the set can go on.
     pub undo: Vec<Artefact>,
+}
+
+/// A step in the life of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PhaseView {
+    /// The step.
+    pub phase: Phase,
+    /// When it was done, as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
+    pub ended: FileTime,
+    /// How long the work took.
+    pub took_ms: u64,
 }
 
 /// \[3.1.1.3\]
@@ -82,7 +99,8 @@ pub struct CopyView {
     pub backend: String,
     /// VolumeName.
     pub volume: String,
-    /// CreationTimeStamp.
+    /// CreationTimeStamp, as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
     pub created: FileTime,
     /// Whether Prepare has covered it.
     pub prepared: bool,
@@ -93,6 +111,8 @@ pub struct CopyView {
 /// \[3.1.1.4\]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MappingView {
+    /// The base share.
+    pub share: ShareName,
     /// ShareName.
     pub share_name_unc: String,
     /// ShadowCopyShareName; `None` while not exposed.
@@ -106,7 +126,8 @@ pub struct DebtView {
     pub artefact: Artefact,
     /// The set that it belonged to.
     pub set: Option<ShadowCopySetId>,
-    /// Since when.
+    /// Since when, as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
     pub since: FileTime,
     /// Attempts that failed.
     pub attempts: u32,
@@ -173,6 +194,7 @@ impl Agent {
                 .mappings
                 .iter()
                 .map(|mapping| MappingView {
+                    share: mapping.share.clone(),
                     share_name_unc: mapping.share_name_unc.clone(),
                     shadow_copy_share_name: is_exposed
                         .then(|| mapping.shadow_copy_share_name.clone()),
@@ -187,6 +209,7 @@ impl Agent {
             account: set.account.clone(),
             started: set.started,
             changed: set.changed,
+            phases: phases(set, live),
             deadline_ms: live
                 .and_then(|live| live.own_timer.deadline())
                 .map(|at| remaining(at, now)),
@@ -216,13 +239,32 @@ impl Agent {
             operation: job.operation,
             set: match job.purpose {
                 Purpose::Set(set) => Some(set),
-                Purpose::Lookup(_) | Purpose::Orphan | Purpose::Debts(_) => None,
+                Purpose::Lookup(_)
+                | Purpose::Orphan
+                | Purpose::Debts(_)
+                | Purpose::Retention(_) => None,
             },
             running_ms: milliseconds(now.at.saturating_sub(job.started)),
             cancelled: job.cancelled,
         });
         jobs.collect()
     }
+}
+
+/// The stored steps, and the Prepare that only memory knows before Commit.
+fn phases(set: &ShadowCopySet, live: Option<&LiveSet>) -> Vec<PhaseView> {
+    let prepare = live.and_then(|live| live.prepare.as_ref());
+    let prepare = prepare.filter(|_| set.phases.is_empty());
+    let view = |record: &PhaseRecord| PhaseView {
+        phase: record.phase,
+        ended: record.ended,
+        took_ms: record.took_ms,
+    };
+    prepare.into_iter().chain(&set.phases).map(view).collect()
+}
+
+fn rfc3339<S: Serializer>(time: &FileTime, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&DateTime::from(*time))
 }
 
 fn remaining(at: Duration, now: Now) -> u64 {

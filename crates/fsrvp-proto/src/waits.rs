@@ -1,15 +1,16 @@
 //! The wait is not the work (PROTOCOL.md rule 6): a set's jobs, the calls that wait for them, and
 //! outcomes that came when nobody waited.
 
-use crate::action::{Action, Call, Now};
+use crate::action::{Action, Now};
 use crate::agent::Agent;
-use crate::calls::{Pending, Ticket};
+use crate::calls::{Incoming, Pending, Ticket};
 use crate::event::Event;
 use crate::job::{Artefact, Failure, FailureKind, Job, JobId, JobOutcome};
 use crate::jobs::{Purpose, wrong_outcome};
+use crate::keeping::Keeping;
 use crate::ops::Withdrawal;
 use crate::restore::Missing;
-use crate::set::{SetStatus, ShadowCopySet};
+use crate::set::{Phase, PhaseRecord, SetStatus, ShadowCopySet};
 use crate::timer::SequenceTimer;
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName, Status};
 use std::collections::{BTreeSet, VecDeque};
@@ -23,6 +24,10 @@ const SLOW_COMMIT: Duration = Duration::from_secs(10);
 pub(crate) struct LiveSet {
     /// Copies that a Prepare job has covered.
     pub(crate) prepared: BTreeSet<ShadowCopyId>,
+    /// The last Prepare that ended well.
+    pub(crate) prepare: Option<PhaseRecord>,
+    /// When a snapshot is tried to be kept next, and how often it was.
+    pub(crate) keeping: Option<Keeping>,
     /// A Prepare or Commit has been tried, so snapshots may exist in some form.
     pub(crate) may_have_copies: bool,
     /// An Expose has been tried, so shares may exist.
@@ -42,7 +47,7 @@ pub(crate) struct LiveSet {
     /// Shares that the record wants and that are not there.
     pub(crate) missing: Vec<Missing>,
     /// Calls that cannot run beside the running job.
-    pub(crate) deferred: VecDeque<(Call, Duration)>,
+    pub(crate) deferred: VecDeque<(Incoming, Duration)>,
     /// The set's own deadline (ws2012, Exposed).
     pub(crate) own_timer: SequenceTimer,
 }
@@ -83,6 +88,8 @@ pub(crate) enum SetJobKind {
     Undo,
     /// DeleteShareMapping takes a share out of sight.
     Withdraw(Withdrawal),
+    /// A snapshot of the recovered copies is kept.
+    Keep,
     /// A share, or the copy behind it, comes back that the record wants.
     Restore {
         copy: ShadowCopyId,
@@ -108,7 +115,7 @@ impl SetJobKind {
     pub(crate) fn into_withdrawal(self) -> Option<Withdrawal> {
         match self {
             Self::Withdraw(withdrawal) => Some(withdrawal),
-            Self::Wanted { .. } | Self::Undo | Self::Restore { .. } => None,
+            Self::Wanted { .. } | Self::Undo | Self::Keep | Self::Restore { .. } => None,
         }
     }
 }
@@ -120,9 +127,10 @@ impl SetJobEnd {
             | JobOutcome::Committed(result)
             | JobOutcome::Exposed(result)
             | JobOutcome::Reached(result)
-            | JobOutcome::Sealed(result) => Self::Done(result),
+            | JobOutcome::Sealed(result)
+            | JobOutcome::Kept(result) => Self::Done(result),
             JobOutcome::Removed(failed) => Self::Removed(failed),
-            JobOutcome::Located(_) => Self::Done(Err(wrong_outcome())),
+            JobOutcome::Located(_) | JobOutcome::InUse(_) => Self::Done(Err(wrong_outcome())),
         }
     }
 
@@ -177,7 +185,10 @@ impl LiveSet {
     pub(crate) fn running_work(&self) -> Option<Work> {
         match self.running.as_ref()?.kind {
             SetJobKind::Wanted { work, .. } => Some(work),
-            SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Restore { .. } => None,
+            SetJobKind::Undo
+            | SetJobKind::Keep
+            | SetJobKind::Withdraw(_)
+            | SetJobKind::Restore { .. } => None,
         }
     }
 
@@ -220,7 +231,12 @@ impl LiveSet {
     pub(crate) fn next_limit(&self, reply_limit: Duration) -> Option<Duration> {
         let running = match self.running.as_ref().map(|job| &job.kind) {
             Some(SetJobKind::Wanted { waiters, .. }) => waiters.as_slice(),
-            Some(SetJobKind::Undo | SetJobKind::Withdraw(_) | SetJobKind::Restore { .. })
+            Some(
+                SetJobKind::Undo
+                | SetJobKind::Keep
+                | SetJobKind::Withdraw(_)
+                | SetJobKind::Restore { .. },
+            )
             | None => &[],
         };
         let next = self.next.iter().flat_map(|(_, waiters)| waiters);
@@ -244,7 +260,10 @@ impl LiveSet {
             SetJobKind::Withdraw(withdrawal) => {
                 Some((withdrawal.until, withdrawal.ticket.pending()))
             }
-            SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Restore { .. } => None,
+            SetJobKind::Wanted { .. }
+            | SetJobKind::Undo
+            | SetJobKind::Keep
+            | SetJobKind::Restore { .. } => None,
         }
     }
 
@@ -403,6 +422,7 @@ impl Agent {
                 }
             }
             SetJobKind::Undo => self.undone(now, set, end),
+            SetJobKind::Keep => self.kept(now, set, end.result(), took),
             SetJobKind::Withdraw(withdrawal) => {
                 self.share_withdrawn(now, set, withdrawal, end.removed());
             }
@@ -418,10 +438,9 @@ impl Agent {
     /// A recovered set needs nothing in memory while no job works on it.
     pub(crate) fn forget_recovered(&mut self, id: ShadowCopySetId) {
         let recovered = self.table.set(id).map(|set| set.status) == Some(SetStatus::Recovered);
-        let idle = self
-            .live
-            .get(&id)
-            .is_some_and(|live| live.running.is_none() && live.missing.is_empty());
+        let idle = self.live.get(&id).is_some_and(|live| {
+            live.running.is_none() && live.missing.is_empty() && live.keeping.is_none()
+        });
         if recovered && idle {
             self.live.remove(&id);
         }
@@ -501,6 +520,8 @@ impl Agent {
         match (work, outcome.result) {
             (Work::Prepare, Ok(())) => {
                 let took = outcome.took;
+                let phase = PhaseRecord::new(Phase::Prepare, now.wall, took);
+                self.live.entry(set).or_default().prepare = Some(phase);
                 self.push(Action::Report(Event::Prepared { set, took }));
                 // "start the Message Sequence Timer with a timeout value of 1800 seconds"
                 self.end_waits(now, set, waiters, Status::ZERO, self.config.long_timer);
@@ -511,8 +532,11 @@ impl Agent {
             // "If the operation returns an error, the server MUST start the Message Sequence Timer
             // with a timeout value of 180 seconds, and fail the call with the same error code."
             (_, Err(failure)) => {
-                let status = failure.status();
-                self.end_waits(now, set, waiters, status, self.config.short_timer);
+                for waiter in waiters {
+                    self.fail(waiter.ticket, &failure);
+                    let short = self.config.short_timer;
+                    self.timer_of(set).release(now.at, Some(short));
+                }
             }
         }
     }
@@ -546,7 +570,7 @@ impl Agent {
                 .deferred
                 .pop_front_if(|(_, arrived)| arrived.saturating_add(limit) <= now.at)
             {
-                too_late.push(Ticket::of(&call, arrived));
+                too_late.push(Ticket::of_incoming(&call, arrived));
             }
         }
         for (set, work, waiter) in expired {
@@ -559,9 +583,14 @@ impl Agent {
     }
 
     /// Lets a call wait until no job works on the set.
-    pub(crate) fn defer(&mut self, set: ShadowCopySetId, call: Call, arrived: Duration) {
+    pub(crate) fn defer(
+        &mut self,
+        set: ShadowCopySetId,
+        call: impl Into<Incoming>,
+        arrived: Duration,
+    ) {
         let live = self.live.entry(set).or_default();
-        live.deferred.push_back((call, arrived));
+        live.deferred.push_back((call.into(), arrived));
     }
 
     pub(crate) fn resume_deferred(&mut self, set: ShadowCopySetId) {

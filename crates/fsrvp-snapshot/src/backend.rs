@@ -1,8 +1,8 @@
 //! `trait SnapshotBackend`, its contract and its errors.
 
-use fsrvp_idl::ShareName;
+use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use fsrvp_proto::job::{
-    BackendName, CopyRef, CopySource, Exposure, Failure, FailureKind, VolumeId,
+    BackendName, CopyRef, CopySource, Exposure, Failure, FailureKind, KeepSource, VolumeId,
 };
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,34 @@ pub struct ProviderFacts {
     pub id: uuid::Uuid,
     /// Its version.
     pub version: Cow<'static, str>,
+}
+
+/// A snapshot that is kept of a recovered copy: read-only, and no part of any set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The backend that has it.
+    pub backend: BackendName,
+    /// The volume of the copy that it was made of.
+    pub volume: VolumeId,
+    /// The base share for whose sake it is kept.
+    pub share: ShareName,
+    /// Its name among the share's.
+    pub name: String,
+    /// Creation time of the copy.
+    pub created: FileTime,
+    /// The copy that it was made of; may have gone long since.
+    pub copy: ShadowCopyId,
+    /// The share's directory in it.
+    pub path: PathBuf,
+}
+
+/// What a copy takes of the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that would be free without it.
+    pub exclusive: u64,
+    /// Bytes that its files have, shared ones too.
+    pub referenced: u64,
 }
 
 /// A time limit and a cancel flag that long work looks at between its steps.
@@ -240,6 +268,47 @@ pub trait SnapshotBackend: Send + Sync {
     /// # Errors
     /// `Io`.
     fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError>;
+
+    /// Keeps a read-only snapshot of a sealed copy under `name`, durable on return. It outlives the
+    /// copy, and neither [`enumerate`](Self::enumerate) nor recovery ever takes it for one.
+    /// Idempotent: the same copy under the same name is kept once. A crash leaves it whole or not
+    /// at all to [`list_kept`](Self::list_kept).
+    ///
+    /// # Errors
+    /// `Unsupported` if this backend keeps none, `NotFound` if the copy does not exist, `NotSealed`
+    /// if it can still be written, `Conflict` if the share has another of that name.
+    fn keep(&self, source: &KeepSource, name: &str) -> Result<(), BackendError> {
+        Err(BackendError::Unsupported {
+            path: PathBuf::from(&source.copy.volume.0),
+            reason: format!("backend {} cannot keep {name}", self.name()),
+        })
+    }
+
+    /// All kept snapshots, on the volumes that it knows or finds.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn list_kept(&self) -> Result<Vec<Kept>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    /// Deletes a kept snapshot that [`list_kept`](Self::list_kept) gave. Absent is success.
+    ///
+    /// # Errors
+    /// `Busy`, `Conflict`, `Io`.
+    fn delete_kept(&self, kept: &Kept) -> Result<(), BackendError> {
+        Err(BackendError::NotFound(kept.path.clone()))
+    }
+
+    /// What a copy whose directory is `path` takes of the disk; `None` if that cannot be said. May
+    /// take long, for it looks at every file.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`.
+    fn usage(&self, path: &Path) -> Result<Option<Usage>, BackendError> {
+        let _ = path;
+        Ok(None)
+    }
 
     /// The folder in which the previous versions of a share show, for `shadow:snapdir`.
     fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf>;

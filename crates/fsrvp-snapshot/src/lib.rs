@@ -20,7 +20,7 @@ mod previous;
 mod program;
 pub mod registry;
 
-pub use backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
+pub use backend::{BackendError, Deadline, Kept, Probe, ProviderFacts, SnapshotBackend, Usage};
 pub use btrfs::{Btrfs, BtrfsConfig};
 pub use clone::{CloneConfig, TreeClone};
 pub use exec::{Exec, ExecConfig, ExecLimits};

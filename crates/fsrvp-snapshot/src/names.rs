@@ -1,7 +1,7 @@
 //! File names that are made of other names: folders of shares and servers, and the `@GMT-` labels
 //! of previous versions.
 
-use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
+use fsrvp_idl::{DateTime, FileTime, ShadowCopyId, ShareName};
 use std::fmt::Write as _;
 use uuid::Uuid;
 
@@ -70,32 +70,16 @@ pub fn gmt_labels(created: FileTime) -> impl Iterator<Item = String> {
     let first = created.unix_seconds();
     let seconds = first..first.saturating_add(DAY).min(END);
     seconds.map(|seconds| {
-        let (year, month, day) = civil(seconds / DAY);
-        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        let DateTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = DateTime::from_unix_seconds(seconds);
         format!("@GMT-{year:04}.{month:02}.{day:02}-{hour:02}.{minute:02}.{second:02}")
     })
-}
-
-/// The proleptic Gregorian date of a number of days after 1970-01-01: counted in years that begin
-/// in March, so that the leap day is the last of its year.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    // Days from 0000-03-01 to 1970-01-01.
-    let days = days.saturating_add(719_468);
-    let era = days / DAYS_OF_400_YEARS;
-    let day_of_era = days % DAYS_OF_400_YEARS;
-    let leap_days_before = day_of_era / 1_460 + day_of_era / (DAYS_OF_400_YEARS - 1);
-    let year_of_era = (day_of_era + day_of_era / 36_524 - leap_days_before) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let january_or_february = if month <= 2 { 1 } else { 0 };
-    (era * 400 + year_of_era + january_or_february, month, day)
 }
 
 #[cfg(test)]

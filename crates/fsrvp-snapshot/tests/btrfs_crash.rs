@@ -9,7 +9,7 @@ mod common;
 
 use common::{Ground, copy_ref, exposure, lab, source, subvolume};
 use fsrvp_idl::ShadowCopyId;
-use fsrvp_proto::job::CopySource;
+use fsrvp_proto::job::{CopySource, KeepSource};
 use fsrvp_snapshot::btrfs::CRASH_POINTS;
 use fsrvp_snapshot::crash;
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
@@ -54,9 +54,20 @@ fn child() {
         let copy = backend.expose(&exposure(source)).unwrap();
         fs::write(copy.join("file"), b"recovered").unwrap();
         backend.seal(&copy_ref(source)).unwrap();
+        backend.keep(&keep_source(source), "kept").unwrap();
     }
     for source in &sources {
         backend.delete(&copy_ref(source)).unwrap();
+    }
+}
+
+/// Each copy for a share of its own.
+fn keep_source(source: &CopySource) -> KeepSource {
+    KeepSource {
+        copy: copy_ref(source),
+        share: fsrvp_idl::ShareName::new(source.copy.to_string()),
+        inner: std::path::PathBuf::new(),
+        created: fsrvp_idl::FileTime(133_500_000_000_000_000),
     }
 }
 
@@ -110,6 +121,12 @@ fn recover(point: &str, ground: &Path) {
         backend.seal(copy).unwrap();
         backend.verify_sealed(copy, &path).unwrap();
         assert_eq!(fs::read(path.join("file")).unwrap(), before, "{point}");
+        if point.starts_with("btrfs.keep.") {
+            backend.keep(&keep_source(source), "kept").unwrap();
+            let kept = backend.list_kept().unwrap();
+            let again = kept.iter().find(|kept| kept.copy == copy.copy).unwrap();
+            assert_eq!(fs::read(again.path.join("file")).unwrap(), before);
+        }
         if point.starts_with("btrfs.seal.") {
             assert!(
                 before == b"recovered" || before == b"base",
@@ -121,6 +138,11 @@ fn recover(point: &str, ground: &Path) {
         backend.delete(&copy_ref(source)).unwrap();
     }
     assert_eq!(backend.enumerate().unwrap(), [], "{point}");
+    for kept in backend.list_kept().unwrap() {
+        assert_eq!(kept.name, "kept", "{point}");
+        assert!(fs::read(kept.path.join("file")).is_ok(), "{point}");
+        backend.delete_kept(&kept).unwrap();
+    }
     // Nothing is left but the shares and the empty area, and the next backup can start.
     let subvolumes = fsrvp_sys::btrfs::children(std::os::fd::AsFd::as_fd(
         &fs::File::open(ground.join("a")).unwrap(),

@@ -16,6 +16,18 @@ impl Agent {
         if let Err(status) = self.set_for(id, Opnum::AbortShadowCopySet) {
             return self.finish(ticket, status);
         }
+        self.end_set(now, ticket, id, EndReason::Aborted);
+    }
+
+    /// Ends a set short of Recovered: it leaves the table, durably, and then what it has outside
+    /// goes.
+    pub(crate) fn end_set(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        id: ShadowCopySetId,
+        reason: EndReason,
+    ) {
         let aside = self.is_aside(id);
         // "set ContextSet to FALSE, set ShadowCopyClientAddress to NULL"
         let mut change = Change {
@@ -28,7 +40,7 @@ impl Agent {
             if let Err(failure) = stored {
                 return agent.finish(ticket, failure.status());
             }
-            agent.sets_removed(now, &[id], EndReason::Aborted, None);
+            agent.sets_removed(now, &[id], reason, None);
             // ≠ the text leaves the timer to run; there is nothing left that it could end.
             if !aside {
                 agent.timer.stop();

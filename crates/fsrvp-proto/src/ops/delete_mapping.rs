@@ -122,7 +122,10 @@ impl Agent {
         let expired = self.live.iter_mut().find_map(|(id, live)| {
             let job = live.running.take_if(|job| match &job.kind {
                 SetJobKind::Withdraw(withdrawal) => withdrawal.until <= now.at,
-                SetJobKind::Wanted { .. } | SetJobKind::Undo | SetJobKind::Restore { .. } => false,
+                SetJobKind::Wanted { .. }
+                | SetJobKind::Undo
+                | SetJobKind::Keep
+                | SetJobKind::Restore { .. } => false,
             })?;
             Some((*id, job.id, job.kind.into_withdrawal()?))
         });
@@ -215,7 +218,7 @@ impl Agent {
 
     /// Whether the set has a deadline of its own and nothing to do with the context (ws2012,
     /// Exposed).
-    pub(super) fn is_aside(&self, id: ShadowCopySetId) -> bool {
+    pub(crate) fn is_aside(&self, id: ShadowCopySetId) -> bool {
         self.is_exposed(id) && self.config.profile.sets_exposed_aside()
     }
 }

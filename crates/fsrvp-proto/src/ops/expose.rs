@@ -5,7 +5,7 @@ use crate::agent::Agent;
 use crate::calls::Ticket;
 use crate::durable::Change;
 use crate::event::Event;
-use crate::set::SetStatus;
+use crate::set::{Phase, PhaseRecord, SetStatus};
 use crate::waits::{Waiter, Work};
 use fsrvp_idl::{Opnum, ShadowCopySetId, Status};
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl Agent {
         let aside = self.config.profile.sets_exposed_aside();
         set.status = SetStatus::Exposed;
         set.changed = now.wall;
+        self.note_phase(&mut set, PhaseRecord::new(Phase::Expose, now.wall, took));
         let change = Change {
             context: aside.then(|| self.table.context().cleared()),
             sets: [(id, Some(set))].into(),

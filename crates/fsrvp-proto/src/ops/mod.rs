@@ -22,7 +22,7 @@ use crate::agent::Agent;
 use crate::calls::Ticket;
 use crate::job::{Failure, Job, Located};
 use crate::jobs::Purpose;
-use crate::set::ShadowCopySet;
+use crate::set::{Phase, PhaseRecord, ShadowCopySet};
 use fsrvp_idl::{Opnum, Request, ShadowCopySetId, ShareName, Status};
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl Agent {
                 timeout_ms,
             } => self.expose(now, ticket, *shadow_copy_set_id, *timeout_ms),
             Request::RecoveryCompleteShadowCopySet { shadow_copy_set_id } => {
-                self.recovery_complete(now, ticket, *shadow_copy_set_id, &call);
+                self.recovery_complete(now, ticket, *shadow_copy_set_id, call.clone());
             }
             Request::AbortShadowCopySet { shadow_copy_set_id } => {
                 self.abort(now, ticket, *shadow_copy_set_id);
@@ -149,7 +149,9 @@ impl Agent {
             .values_mut()
             .filter_map(|job| match &mut job.purpose {
                 Purpose::Lookup(lookup) => lookup.take_if(over),
-                Purpose::Set(_) | Purpose::Orphan | Purpose::Debts(_) => None,
+                Purpose::Set(_) | Purpose::Orphan | Purpose::Debts(_) | Purpose::Retention(_) => {
+                    None
+                }
             })
             .collect();
         for lookup in expired {
@@ -159,7 +161,11 @@ impl Agent {
 
     /// "The server MUST look up the ShadowCopySet from GlobalShadowCopysetTable using the index
     /// ShadowCopySetId", then its status: FSRVP_E_BAD_STATE.
-    fn set_for(&self, id: ShadowCopySetId, method: Opnum) -> Result<&ShadowCopySet, Status> {
+    pub(crate) fn set_for(
+        &self,
+        id: ShadowCopySetId,
+        method: Opnum,
+    ) -> Result<&ShadowCopySet, Status> {
         // [3.1.4] "if any of the parameters is NULL, the server MUST fail the call with
         // E_INVALIDARG"
         if id.is_null() {
@@ -180,8 +186,19 @@ impl Agent {
         Duration::from_millis(timeout_ms.into()).min(self.config.max_wait)
     }
 
+    /// Adds a step to the set's story, after the last Prepare that only memory knows.
+    fn note_phase(&self, set: &mut ShadowCopySet, phase: PhaseRecord) {
+        let prepare = self.live.get(&set.id).and_then(|live| live.prepare.clone());
+        set.phases.retain(|known| known.phase != phase.phase);
+        if let Some(prepare) = prepare.filter(|_| phase.phase == Phase::Commit) {
+            set.phases.retain(|known| known.phase != Phase::Prepare);
+            set.phases.push(prepare);
+        }
+        set.phases.push(phase);
+    }
+
     /// A set as it is to be stored: with what is still to be undone, and no more.
-    fn set_to_store(&self, id: ShadowCopySetId) -> Option<ShadowCopySet> {
+    pub(crate) fn set_to_store(&self, id: ShadowCopySetId) -> Option<ShadowCopySet> {
         let mut set = self.table.set(id)?.clone();
         set.undo = self
             .live

@@ -1,22 +1,23 @@
 //! \[3.1.4.7\] RecoveryCompleteShadowCopySet (Opnum 6)
 
-use crate::action::{Action, Call, Now};
+use crate::action::{Action, Now};
 use crate::agent::Agent;
-use crate::calls::Ticket;
+use crate::calls::{Incoming, Ticket};
 use crate::durable::Change;
 use crate::event::Event;
-use crate::set::SetStatus;
+use crate::set::{Phase, PhaseRecord, SetStatus};
 use crate::waits::{Waiter, Work};
 use fsrvp_idl::{Opnum, ShadowCopySetId, Status};
 use std::time::Duration;
 
 impl Agent {
-    pub(super) fn recovery_complete(
+    /// `again` is the call or order itself, for when it has to wait.
+    pub(crate) fn recovery_complete(
         &mut self,
         now: Now,
         ticket: Ticket,
         id: ShadowCopySetId,
-        call: &Call,
+        again: impl Into<Incoming>,
     ) {
         // "If ShadowCopySet.Status is not "Exposed", the server MUST fail the call with
         // FSRVP_E_BAD_STATE."
@@ -27,7 +28,7 @@ impl Agent {
         let writable = set.context.is_auto_recovery();
         let live = self.live.entry(id).or_default();
         if live.running.is_some() && live.running_work() != Some(Work::Seal) {
-            return self.defer(id, call.clone(), ticket.arrived);
+            return self.defer(id, again, ticket.arrived);
         }
         // "If ATTR_NO_AUTO_RECOVERY bit in ShadowCopySet.Context is not set [...] the server MUST
         // set the shadow copy to read-only": without ATTR_AUTO_RECOVERY it has never been other.
@@ -54,6 +55,8 @@ impl Agent {
         let aside = self.config.profile.sets_exposed_aside();
         set.status = SetStatus::Recovered;
         set.changed = now.wall;
+        set.keep = self.to_keep(&set);
+        self.note_phase(&mut set, PhaseRecord::new(Phase::Recover, now.wall, took));
         // "The server MUST update ShadowCopySet.Status to "Recovered", set ContextSet to FALSE, set
         // ShadowCopyClientAddress to NULL". Under ws2012 Expose has done it, and a context that is
         // set by now is a newer set's.
@@ -69,6 +72,7 @@ impl Agent {
                 return agent.end_waits(now, id, waiters, failure.status(), short);
             }
             agent.push(Action::Report(Event::Recovered { set: id, took }));
+            agent.retention_may_be_due(now);
             for waiter in waiters {
                 agent.finish(waiter.ticket, Status::ZERO);
                 if !aside {
@@ -86,6 +90,7 @@ impl Agent {
                     agent.live.entry(id).or_default().missing = missing;
                 }
             }
+            agent.keep_now(now, id);
         });
     }
 }

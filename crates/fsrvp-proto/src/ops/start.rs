@@ -41,6 +41,8 @@ impl Agent {
             started: now.wall,
             changed: now.wall,
             undo: Vec::new(),
+            phases: Vec::new(),
+            keep: Default::default(),
         };
         let change = Change {
             sets: [(id, Some(set))].into(),

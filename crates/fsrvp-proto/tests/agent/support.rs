@@ -9,9 +9,10 @@ use fsrvp_idl::{
 use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located, VolumeId};
 use fsrvp_proto::{
     Action, Agent, AgentConfig, AgentView, Call, CallId, Caller, Edit, Event, Found, Job, JobId,
-    JobOutcome, Now, OwnNames, PersistId, Profile, SetStatus, Table, recover,
+    JobOutcome, Now, Order, OrderCall, OrderDone, OrderError, OwnNames, PersistId, Profile,
+    SetStatus, Table, recover,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -53,6 +54,9 @@ pub(crate) struct World {
     pub(crate) cancelled: Vec<JobId>,
     pub(crate) events: Vec<Event>,
     pub(crate) replies: BTreeMap<u64, Response>,
+    pub(crate) answers: BTreeMap<u64, Result<OrderDone, OrderError>>,
+    /// Copies that clients have open.
+    pub(crate) in_use: BTreeSet<ShadowCopyId>,
     pub(crate) shares: BTreeMap<String, (&'static str, i32)>,
     /// Shares lie in a directory whose name is no text.
     pub(crate) odd_paths: bool,
@@ -68,6 +72,8 @@ pub(crate) fn kind(job: &Job) -> &'static str {
         Job::Reach { .. } => "reach",
         Job::Seal { .. } => "seal",
         Job::Remove { .. } => "remove",
+        Job::Keep { .. } => "keep",
+        Job::InUse { .. } => "in use",
     }
 }
 
@@ -131,6 +137,8 @@ impl World {
             cancelled: Vec::new(),
             events: Vec::new(),
             replies: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            in_use: BTreeSet::new(),
             shares: shares
                 .into_iter()
                 .map(|(name, volume)| (name.to_owned(), (volume, 3)))
@@ -280,6 +288,8 @@ impl World {
                     .filter_map(|a| Some((a.clone(), fails(a)?)));
                 JobOutcome::Removed(failed.collect())
             }
+            Job::Keep { .. } => JobOutcome::Kept(result),
+            Job::InUse { .. } => JobOutcome::InUse(result.map(|()| self.in_use.clone())),
         }
     }
 
@@ -342,6 +352,10 @@ impl World {
                 Action::Reply { id, response } => {
                     let second = self.replies.insert(id.0, response);
                     assert_eq!(second, None, "one reply for each call");
+                }
+                Action::Answer { id, result } => {
+                    let before = self.answers.insert(id.0, result);
+                    assert!(before.is_none(), "an order is answered twice");
                 }
                 Action::Report(event) => self.events.push(event),
             }
@@ -470,6 +484,21 @@ impl World {
             assert_eq!(self.ask(recovery_complete(set)), Status::ZERO);
         }
         (set, copies)
+    }
+
+    /// An operator orders; the answer if it came at once.
+    pub(crate) fn order(&mut self, order: Order) -> Option<Result<OrderDone, OrderError>> {
+        let id = self.begin_order(order);
+        self.answers.get(&id).cloned()
+    }
+
+    /// An operator orders; gives the order's number.
+    pub(crate) fn begin_order(&mut self, order: Order) -> u64 {
+        self.next_call += 1;
+        let id = CallId(self.next_call);
+        self.agent.handle_order(self.now, OrderCall { id, order });
+        self.pump();
+        id.0
     }
 
     // What is to be seen.

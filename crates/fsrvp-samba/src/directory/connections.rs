@@ -3,7 +3,7 @@
 use super::message::Mailbox;
 use crate::command::Tool;
 use crate::config::SambaFacts;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -76,6 +76,47 @@ pub(super) fn cut(
         std::thread::sleep(pause);
         pause = pause.saturating_mul(2).min(SLOWEST_LOOK);
     }
+}
+
+/// Which of `targets` have a client: one that is connected to the share, or a file below its
+/// directory that an smbd has open, as a client of the base share has that looks at previous
+/// versions.
+///
+/// # Errors
+/// It cannot be said.
+pub(super) fn used(
+    smb_conf: &Path,
+    facts: &SambaFacts,
+    targets: &[Target],
+) -> io::Result<BTreeSet<String>> {
+    let Some(parent) = facts.smbd() else {
+        return Ok(BTreeSet::new());
+    };
+    let listed = Tool::new("smbstatus")
+        .arg("-s")
+        .arg(smb_conf)
+        .arg("--shares")
+        .run(TOOL_LIMIT)
+        .map_err(io::Error::other)?;
+    // The heading tells a list without connections from an output that is none.
+    if !listed.stdout.contains("Service") {
+        return Err(io::Error::other("smbstatus does not list connections"));
+    }
+    let processes = serving(parent);
+    let is_used = |target: &&Target| {
+        listed.stdout.lines().any(|line| names(line, &target.name))
+            || open_below(&processes, std::slice::from_ref(*target), Handles::Any).is_some()
+    };
+    let used = targets.iter().filter(is_used);
+    Ok(used.map(|target| target.name.clone()).collect())
+}
+
+/// Whether a line of smbstatus is about a share: its name, in any case, and then a gap.
+fn names(line: &str, share: &str) -> bool {
+    let Some((name, rest)) = line.split_at_checked(share.len()) else {
+        return false;
+    };
+    name.to_lowercase() == share.to_lowercase() && rest.starts_with(char::is_whitespace)
 }
 
 /// Sends the order to smbd's parent, which passes it on, and waits until parent and children have
@@ -224,4 +265,21 @@ fn is_writable(process: u32, descriptor: &Path) -> bool {
             .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
             .is_none_or(|flags| flags & ACCESS_MODE != 0)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_smbstatus_names_its_share() {
+        let copy = "vm@{0f0e0d0c-0b0a-0908-0706-050403020100}";
+        let line = format!("{copy} 4711    198.51.100.7  Sun Nov 22 06:31:02 2026 UTC     -  -");
+        assert!(names(&line, copy));
+        assert!(names(&line.to_uppercase(), copy));
+        assert!(!names(&line, "vm"));
+        assert!(!names(&line, &copy.replace("vm", "vm2")));
+        assert!(!names("IPC$         4711    198.51.100.7", "IPC"));
+        assert!(!names("\u{fc}", "x"));
+    }
 }

@@ -24,6 +24,8 @@ pub enum Operation {
     Withdraw,
     /// [`ShareDirectory::exposed`]
     Exposed,
+    /// [`ShareDirectory::in_use`]
+    InUse,
 }
 
 /// The file could not be read.
@@ -66,6 +68,7 @@ struct State {
     exposed: BTreeMap<ShareName, Record>,
     faults: BTreeMap<Operation, Failure>,
     cut: Vec<String>,
+    in_use: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -154,6 +157,16 @@ impl StaticDirectory {
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.lock().base.values().cloned().collect()
+    }
+
+    /// Lets an exposed share count as used by a client, or not any more.
+    pub fn set_in_use(&self, name: &str, in_use: bool) {
+        let mut state = self.lock();
+        if in_use {
+            state.in_use.insert(name.to_owned());
+        } else {
+            state.in_use.remove(name);
+        }
     }
 
     /// Lets every call of `operation` fail with `failure`, or none any more.
@@ -292,6 +305,17 @@ impl ShareDirectory for StaticDirectory {
                 read_only: record.read_only,
             })
             .collect())
+    }
+
+    fn bases(&self) -> Result<Vec<ShareName>, Failure> {
+        Ok(self.lock().base.keys().cloned().collect())
+    }
+
+    fn in_use(&self, names: &[String]) -> Result<BTreeSet<String>, Failure> {
+        let state = self.lock();
+        state.fault(Operation::InUse)?;
+        let used = names.iter().filter(|name| state.in_use.contains(*name));
+        Ok(used.cloned().collect())
     }
 
     fn serving_process(&self) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! The share directory of a Samba server.
 
-use super::connections::{Handles, Target, cut};
+use super::connections::{Handles, Target, cut, used};
 use super::definition::{Definition, parse_sections};
 use super::helper::{Helper, HelperConfig};
 use super::means::{Means, MeansError, Published};
@@ -13,7 +13,7 @@ use fsrvp_proto::ShareDirectory;
 use fsrvp_proto::directory::{BaseShare, ExposedShare, Publication};
 use fsrvp_proto::job::{Failure, FailureKind};
 use fsrvp_sys::crash;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -371,6 +371,37 @@ impl ShareDirectory for SambaDirectory {
                 name: share.name,
             })
             .collect())
+    }
+
+    fn bases(&self) -> Result<Vec<ShareName>, Failure> {
+        let view = self.view().map_err(unreadable)?;
+        let in_files = view.shares.values().cloned();
+        let in_registry = self.with_means(|means| means.shares())?;
+        let bases = in_files
+            .chain(in_registry)
+            .filter(|share| !SPECIAL.contains(&share.name.to_lowercase().as_str()))
+            .filter(|share| share.get("path").is_some() && !share.is_set("printable"))
+            .filter(|share| !share.is_marked(&self.config.mark))
+            .filter(|share| share.get("available").is_none() || share.is_set("available"));
+        let names: BTreeSet<_> = bases.map(|share| ShareName::new(share.name)).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn in_use(&self, names: &[String]) -> Result<BTreeSet<String>, Failure> {
+        let view = self.view().map_err(unreadable)?;
+        let targets = names
+            .iter()
+            .map(|name| {
+                let share = self.with_means(|means| means.share(name))?;
+                let path = share.as_ref().and_then(|share| share.get("path"));
+                Ok(Target {
+                    name: name.clone(),
+                    path: path.unwrap_or_default().into(),
+                })
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        used(&self.config.smb_conf, &view.facts, &targets)
+            .map_err(|error| Failure::new(FailureKind::Other, error.to_string()))
     }
 
     fn serving_process(&self) -> Option<u32> {

@@ -9,6 +9,7 @@
 
 mod checker;
 mod failure;
+mod keep;
 mod life;
 mod writers;
 
@@ -142,6 +143,10 @@ checks![
     failure::an_attempt_finds_out_a_missing_seal,
     life::previous_versions_have_a_second_each,
     life::odd_share_names_have_folders,
+    keep::a_kept_snapshot_outlives_its_copy,
+    keep::a_copy_is_kept_once_under_a_name,
+    keep::what_can_still_be_written_is_not_kept,
+    keep::kept_snapshots_are_in_nobody_s_way,
 ];
 
 const CREATED: FileTime = FileTime(133_500_000_000_000_000);

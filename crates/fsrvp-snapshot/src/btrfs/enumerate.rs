@@ -29,21 +29,34 @@ pub(super) fn copies(
     backend: &Btrfs,
     mounts: &MountTable,
 ) -> Result<BTreeMap<ShadowCopyId, VolumeKey>, BackendError> {
+    let found = each_area(backend, mounts, &backend.folder, copies_in)?;
+    Ok(found.into_iter().collect())
+}
+
+/// What `read` finds in the areas `folder` of all file systems that are mounted.
+pub(super) fn each_area<T>(
+    backend: &Btrfs,
+    mounts: &MountTable,
+    folder: &str,
+    read: impl Fn(&OwnedFd, &Path) -> Result<Vec<T>, BackendError>,
+) -> Result<Vec<T>, BackendError> {
     let known: HashSet<Uuid> = backend
         .config
         .known
         .iter()
         .filter_map(|path| file_system_id(open_directory(path).ok()?.as_fd()).ok())
         .collect();
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     for mount in distinct(mounts) {
         let Some(id) = id_of(mounts, mount) else {
             tracing::warn!(path = %mount.point.display(), "cannot look for copies here");
             continue;
         };
         let is_known = known.contains(&id);
-        match look(backend, id, mount, is_known) {
-            Ok(copies) => found.extend(copies),
+        let area = open(backend, id, mount, is_known, folder);
+        let path = area::path(&backend.mount_point(id), folder);
+        match area.and_then(|area| area.map_or(Ok(Vec::new()), |area| read(&area, &path))) {
+            Ok(entries) => found.extend(entries),
             Err(error) if is_known => return Err(error),
             Err(error) => tracing::warn!(
                 path = %mount.point.display(),
@@ -55,32 +68,34 @@ pub(super) fn copies(
     Ok(found)
 }
 
-fn look(
+/// The area `folder` of a file system, if there is one and it is this server's.
+fn open(
     backend: &Btrfs,
     id: Uuid,
     mount: &Mount,
     is_known: bool,
-) -> Result<Vec<(ShadowCopyId, VolumeKey)>, BackendError> {
-    let path = area::path(&backend.mount_point(id), &backend.folder);
+    folder: &str,
+) -> Result<Option<OwnedFd>, BackendError> {
+    let path = area::path(&backend.mount_point(id), folder);
     let mounted = lock(&backend.file_systems).get(&id).cloned();
     let area = match mounted {
-        Some(file_system) => area::open_at(file_system.top.as_fd(), &path, &backend.folder)?,
+        Some(file_system) => area::open_at(file_system.top.as_fd(), &path, folder)?,
         None => {
             let device = Path::new(&mount.source);
             let detached = mount::btrfs_top_level(&mount.source, Access::ReadOnly)
                 .map_err(failed("mount", device))?;
             let top = open_root(detached.as_fd()).map_err(failed("open", device))?;
-            area::open_at(top.as_fd(), &path, &backend.folder)?
+            area::open_at(top.as_fd(), &path, folder)?
         }
     };
     let Some(area) = area else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let ours = area::belongs_to(area.as_fd(), &backend.config.run_dir);
     if is_known || ours.map_err(failed("getxattr", &path))? {
-        return copies_in(&area, &path);
+        return Ok(Some(area));
     }
-    Ok(Vec::new())
+    Ok(None)
 }
 
 fn copies_in(area: &OwnedFd, path: &Path) -> Result<Vec<(ShadowCopyId, VolumeKey)>, BackendError> {

@@ -20,12 +20,14 @@ mod commit;
 mod copy;
 mod enumerate;
 mod file_system;
+mod keep;
 mod nested;
 mod place;
+mod usage;
 mod verify;
 mod volume;
 
-use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
+use crate::backend::{BackendError, Deadline, Kept, Probe, ProviderFacts, SnapshotBackend, Usage};
 use crate::error;
 use crate::lock;
 use crate::names;
@@ -34,7 +36,7 @@ use area::Area;
 use commit::Plan;
 use file_system::FileSystem;
 use fsrvp_idl::{ShadowCopyId, ShareName};
-use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure};
+use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, KeepSource};
 use fsrvp_sys::mountinfo::MountTable;
 use place::Place;
 use std::collections::{HashMap, HashSet};
@@ -51,6 +53,9 @@ pub const CRASH_POINTS: &[&str] = &[
     "btrfs.commit.before_cut",
     "btrfs.commit.after_one",
     "btrfs.commit.after_all",
+    "btrfs.keep.after_snapshot",
+    "btrfs.keep.after_mark",
+    "btrfs.keep.after_rename",
     "previous.after_link",
     "btrfs.seal.after_mark",
     "btrfs.seal.after_snapshot",
@@ -85,6 +90,8 @@ pub struct Btrfs {
     /// Held while a file system is mounted, so that none is mounted twice.
     mounting: Mutex<()>,
     prepared: Mutex<HashMap<ShadowCopyId, Plan>>,
+    /// Held while a snapshot is kept: the unfinished one has one name.
+    keeping: Mutex<()>,
     /// Copies of a failed commit that could not be undone: never to be taken for a later commit's.
     leftovers: Mutex<HashSet<ShadowCopyId>>,
 }
@@ -99,6 +106,7 @@ impl Btrfs {
             file_systems: Mutex::default(),
             mounting: Mutex::default(),
             prepared: Mutex::default(),
+            keeping: Mutex::default(),
             leftovers: Mutex::default(),
         }
     }
@@ -224,6 +232,23 @@ impl SnapshotBackend for Btrfs {
             .into_iter()
             .map(|(copy, volume)| self.copy_ref(copy, volume))
             .collect())
+    }
+
+    fn keep(&self, source: &KeepSource, name: &str) -> Result<(), BackendError> {
+        let _one_at_a_time = lock(&self.keeping);
+        self.keep_copy(source, name)
+    }
+
+    fn list_kept(&self) -> Result<Vec<Kept>, BackendError> {
+        self.all_kept()
+    }
+
+    fn delete_kept(&self, kept: &Kept) -> Result<(), BackendError> {
+        self.remove_kept(kept)
+    }
+
+    fn usage(&self, path: &Path) -> Result<Option<Usage>, BackendError> {
+        usage::of(path)
     }
 
     fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf> {

@@ -28,6 +28,10 @@ pub enum Step {
     Delete,
     /// Start of `enumerate`.
     Enumerate,
+    /// Start of `keep`.
+    Keep,
+    /// Start of `delete_kept`.
+    DeleteKept,
 }
 
 type MakeError = Arc<dyn Fn() -> BackendError + Send + Sync>;

@@ -1,14 +1,16 @@
 //! A backend without a disk, for tests: a shared world of volumes and copies, with faults.
 
 mod faults;
+mod kept;
 
 pub use faults::{Gate, Injection, Step};
 
-use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
+use crate::backend::{BackendError, Deadline, Kept, Probe, ProviderFacts, SnapshotBackend, Usage};
 use crate::names;
 use faults::Faults;
 use fsrvp_idl::{ShadowCopyId, ShareName};
-use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, VolumeId};
+use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, KeepSource, VolumeId};
+use kept::KeptSnapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ struct World {
     volumes: BTreeMap<PathBuf, Volume>,
     copies: BTreeMap<ShadowCopyId, Snapshot>,
     links: BTreeMap<(String, String), (ShadowCopyId, PathBuf)>,
+    kept: BTreeMap<(String, String), KeptSnapshot>,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +143,9 @@ impl Memory {
     #[must_use]
     pub fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let mut world = self.world();
+        if let Some((kept, inner)) = world.kept_at(path) {
+            return kept.files.get(&inner).cloned();
+        }
         if let Some((copy, inner)) = copy_of_path(path) {
             return world.copies.get(&copy)?.files.get(&inner).cloned();
         }
@@ -387,6 +393,25 @@ impl SnapshotBackend for Memory {
             volume: copy.volume.clone(),
         });
         Ok(copies.collect())
+    }
+
+    fn keep(&self, source: &KeepSource, name: &str) -> Result<(), BackendError> {
+        self.faults.pass(Step::Keep, Some(source.copy.copy))?;
+        self.world().keep(source, name)
+    }
+
+    fn list_kept(&self) -> Result<Vec<Kept>, BackendError> {
+        Ok(self.world().list_kept(&self.name))
+    }
+
+    fn delete_kept(&self, kept: &Kept) -> Result<(), BackendError> {
+        self.faults.pass(Step::DeleteKept, Some(kept.copy))?;
+        self.world().delete_kept(kept);
+        Ok(())
+    }
+
+    fn usage(&self, path: &Path) -> Result<Option<Usage>, BackendError> {
+        self.world().usage(path).map(Some)
     }
 
     fn previous_versions(&self, _directory: &Path, share: &ShareName) -> Option<PathBuf> {

@@ -322,7 +322,10 @@ impl Judge {
                 }
                 return;
             }
-            JobOutcome::Removed(_) | JobOutcome::Reached(_) => return,
+            JobOutcome::Removed(_)
+            | JobOutcome::Reached(_)
+            | JobOutcome::Kept(_)
+            | JobOutcome::InUse(_) => return,
             JobOutcome::Prepared(result) => (Method::Prepare, plain(result)),
             JobOutcome::Committed(result) => (Method::Commit, plain(result)),
             JobOutcome::Exposed(result) => (Method::Expose, plain(result)),

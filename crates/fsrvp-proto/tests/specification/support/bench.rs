@@ -535,6 +535,7 @@ impl Bench {
                 self.check_reply(id, &response);
                 self.replies.insert(id, (self.now.at, response));
             }
+            Action::Answer { id, .. } => panic!("{id:?} was no order\n{}", self.story()),
             Action::Report(event) => {
                 self.note(format!("  > {event:?}"));
                 self.events.push(event);

@@ -15,6 +15,8 @@ pub(crate) enum JobKind {
     Reach,
     Seal,
     Remove,
+    Keep,
+    InUse,
 }
 
 pub(crate) fn kind_of(job: &Job) -> JobKind {
@@ -26,6 +28,8 @@ pub(crate) fn kind_of(job: &Job) -> JobKind {
         Job::Reach { .. } => JobKind::Reach,
         Job::Seal { .. } => JobKind::Seal,
         Job::Remove { .. } => JobKind::Remove,
+        Job::Keep { .. } => JobKind::Keep,
+        Job::InUse { .. } => JobKind::InUse,
     }
 }
 
@@ -35,8 +39,9 @@ pub(crate) fn set_of(job: &Job) -> Option<ShadowCopySetId> {
         Job::Prepare { set, .. }
         | Job::Commit { set, .. }
         | Job::Expose { set, .. }
-        | Job::Seal { set, .. } => Some(*set),
-        Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } => None,
+        | Job::Seal { set, .. }
+        | Job::Keep { set, .. } => Some(*set),
+        Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } | Job::InUse { .. } => None,
     }
 }
 
@@ -56,14 +61,17 @@ pub(crate) fn made_by(job: &Job) -> Vec<ShadowCopyId> {
         | Job::Prepare { .. }
         | Job::Reach { .. }
         | Job::Seal { .. }
-        | Job::Remove { .. } => Vec::new(),
+        | Job::Remove { .. }
+        | Job::Keep { .. }
+        | Job::InUse { .. } => Vec::new(),
     }
 }
 
 /// Copies whose artefacts a job changes.
 pub(crate) fn touched_by(job: &Job) -> BTreeSet<ShadowCopyId> {
     match job {
-        Job::Locate { .. } | Job::Prepare { .. } => BTreeSet::new(),
+        Job::Locate { .. } | Job::Prepare { .. } | Job::InUse { .. } => BTreeSet::new(),
+        Job::Keep { copies, .. } => copies.iter().map(|source| source.copy.copy).collect(),
         Job::Commit { copies, .. } => copies.iter().map(|copy| copy.copy).collect(),
         Job::Expose { shares, .. } | Job::Seal { shares, .. } => {
             shares.iter().map(|share| share.copy.copy).collect()
@@ -83,7 +91,13 @@ pub(crate) fn volumes_of(job: &Job) -> Vec<VolumeId> {
             .iter()
             .map(|share| share.copy.volume.clone())
             .collect(),
-        Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } => Vec::new(),
+        Job::Keep { copies, .. } => copies
+            .iter()
+            .map(|source| source.copy.volume.clone())
+            .collect(),
+        Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } | Job::InUse { .. } => {
+            Vec::new()
+        }
     }
 }
 

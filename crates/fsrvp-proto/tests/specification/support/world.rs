@@ -5,7 +5,7 @@ use fsrvp_proto::job::{
     Artefact, BackendName, CopyRef, Exposure, Failure, FailureKind, Job, JobOutcome, Located,
     VolumeId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A base share.
@@ -162,6 +162,8 @@ impl World {
                 JobOutcome::Sealed(plain(fate))
             }
             Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts, fate)),
+            Job::Keep { .. } => JobOutcome::Kept(plain(fate)),
+            Job::InUse { .. } => JobOutcome::InUse(plain(fate).map(|()| BTreeSet::new())),
         }
     }
 

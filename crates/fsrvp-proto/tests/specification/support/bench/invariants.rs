@@ -36,7 +36,11 @@ impl Bench {
                 .unwrap_or_else(|| panic!("a job for a set that is not there\n{}", self.story()))
         };
         match job {
-            Job::Locate { .. } | Job::Reach { .. } | Job::Remove { .. } => {}
+            Job::Locate { .. }
+            | Job::Reach { .. }
+            | Job::Remove { .. }
+            | Job::Keep { .. }
+            | Job::InUse { .. } => {}
             Job::Prepare { set, copies } => {
                 let all = copy_ids(set_of(set));
                 let mine: BTreeSet<_> = copies.iter().map(|copy| copy.copy).collect();
