@@ -131,6 +131,22 @@ impl Agent {
         self.own_names = own_names;
     }
 
+    /// Takes over a configuration that has changed. The server's name and the profile stay: clients
+    /// were told the one, and sets are in states that the other decides. Timers that run go on as
+    /// they were set.
+    pub fn reconfigure(&mut self, now: Now, config: AgentConfig) {
+        let retention_changed = self.config.retention != config.retention;
+        self.config = AgentConfig {
+            server_name: std::mem::take(&mut self.config.server_name),
+            profile: self.config.profile,
+            ..config
+        };
+        if retention_changed {
+            self.retention_changed(now);
+        }
+        self.settle(now);
+    }
+
     /// A client calls. Answered by exactly one [`Action::Reply`].
     pub fn handle_call(&mut self, now: Now, call: Call) {
         self.settle(now);

@@ -29,11 +29,6 @@ pub(crate) struct Keeping {
 }
 
 impl Agent {
-    /// Replaces the shares of whose copies a snapshot is kept: after a reload of the configuration.
-    pub fn set_keep(&mut self, keep: BTreeSet<ShareName>) {
-        self.config.keep = keep;
-    }
-
     /// The shares of a set that is being recovered of which a snapshot is to be kept.
     pub(crate) fn to_keep(&self, set: &ShadowCopySet) -> BTreeSet<ShareName> {
         set.mappings()

@@ -57,11 +57,9 @@ pub(crate) struct RetentionState {
 }
 
 impl Agent {
-    /// Replaces the rule: after a reload of the configuration.
-    pub fn set_retention(&mut self, now: Now, retention: Retention) {
-        self.config.retention = retention;
-        self.retention.due = (!retention.is_off()).then_some(now.at);
-        self.handle_timeout(now);
+    /// The rule has changed.
+    pub(crate) fn retention_changed(&mut self, now: Now) {
+        self.retention.due = (!self.config.retention.is_off()).then_some(now.at);
     }
 
     /// When to look for sets that have been kept for long enough.

@@ -8,11 +8,13 @@
 
 use crate::clock::Clock;
 use crate::executor::Executor;
+use crate::metrics;
 use crate::store::StateStore;
 use fsrvp_idl::{Request, Response};
 use fsrvp_proto::event::Event;
 use fsrvp_proto::{
-    Action, Agent, AgentView, Call, CallId, Caller, Edit, JobId, JobOutcome, OwnNames, PersistId,
+    Action, Agent, AgentConfig, AgentView, Call, CallId, Caller, Edit, JobId, JobOutcome, Order,
+    OrderCall, OrderDone, OrderError, OwnNames, PersistId,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, mpsc};
@@ -39,6 +41,7 @@ struct State {
     agent: Agent,
     next_call: u64,
     waiting: HashMap<CallId, oneshot::Sender<Response>>,
+    ordered: HashMap<CallId, oneshot::Sender<Result<OrderDone, OrderError>>>,
     /// The call that is being passed in, and its reply if that comes at once.
     current: Option<(CallId, Option<Response>)>,
     timeout: Option<Duration>,
@@ -86,6 +89,7 @@ impl AgentCell {
                 agent,
                 next_call: 0,
                 waiting: HashMap::new(),
+                ordered: HashMap::new(),
                 current: None,
                 timeout: None,
                 commits: VecDeque::new(),
@@ -136,6 +140,29 @@ impl AgentCell {
         };
         let _gone = CallerGone { cell: self, id };
         receiver.await.ok()
+    }
+
+    /// Passes an operator's order to the agent and waits for the answer; `None` when the server
+    /// ends before. What was begun goes on if nobody waits any more.
+    pub async fn order(&self, order: Order) -> Option<Result<OrderDone, OrderError>> {
+        let receiver = {
+            let mut state = self.lock();
+            let id = CallId(state.next_call);
+            state.next_call += 1;
+            let (sender, receiver) = oneshot::channel();
+            state.ordered.insert(id, sender);
+            let order = OrderCall { id, order };
+            state.agent.handle_order(self.clock.now(), order);
+            self.pump(&mut state);
+            state.wake_store();
+            receiver
+        };
+        receiver.await.ok()
+    }
+
+    /// Takes over what of a configuration can change while the agent runs.
+    pub fn reconfigure(&self, config: AgentConfig) {
+        self.with(|agent, now| agent.reconfigure(now, config));
     }
 
     /// What the operator may see.
@@ -196,7 +223,11 @@ impl AgentCell {
             let Some((id, edits)) = self.lock().commits.pop_front() else {
                 return;
             };
-            let result = store.commit(&edits).map_err(|error| {
+            let begun = self.clock.monotonic();
+            let result = store.commit(&edits);
+            let took = self.clock.monotonic().saturating_sub(begun);
+            metrics::store_commit(took, result.is_ok());
+            let result = result.map_err(|error| {
                 tracing::error!(error = %error, "the table could not be stored");
                 error.to_string()
             });
@@ -234,6 +265,11 @@ impl AgentCell {
                         }
                     }
                 },
+                Action::Answer { id, result } => {
+                    if let Some(sender) = state.ordered.remove(&id) {
+                        let _ = sender.send(result);
+                    }
+                }
                 Action::Report(event) => events.push(event),
             }
         }

@@ -1,18 +1,23 @@
 //! The daemon: configuration, logs, servers, admin socket, signals, shutdown.
 
-use crate::admin::{self, Admin, Administered};
+use crate::admin::{self, Admin, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat};
 use crate::dispatch::Inspect;
+use crate::events::History;
 use crate::metrics;
+use crate::reload::{LogHandle, Reload};
 use crate::server::{Run, RunningServer, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// Longest time that the end of calls and jobs is waited for at shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -83,7 +88,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         println!("{}: no errors", options.config.display());
         return Ok(());
     }
-    start_logs(&config.log, &options.config)?;
+    let log = start_logs(&config.log, &options.config)?;
     let boot_id = match &options.boot_id {
         Some(boot_id) => boot_id.clone(),
         None => std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -101,8 +106,9 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         boot_id,
         begin_anew: options.begin_anew,
         inspect: options.inspect,
+        history: Arc::<History>::default(),
     };
-    let result = runtime.block_on(serve(&config, run));
+    let result = runtime.block_on(serve(&config, &options.config, log, run));
     // Threads that hang in a system call are left behind.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
@@ -120,12 +126,14 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(config: &Config, run: Run) -> Result<(), DaemonError> {
+async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result<(), DaemonError> {
+    let started = Instant::now();
     let prometheus = metrics::install().map_err(|error| setup("the figures", &error))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| setup("signals", &error))?;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| setup("signals", &error))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| setup("signals", &error))?;
     let mut servers = Vec::new();
     for (index, server) in config.servers.iter().enumerate() {
         let started = RunningServer::start(server, &config.listen, index, &run).await;
@@ -145,20 +153,40 @@ async fn serve(config: &Config, run: Run) -> Result<(), DaemonError> {
     })?;
     let administered = servers
         .iter()
-        .map(|server| {
-            let administered = Administered {
-                agent: Arc::clone(server.agent()),
-                pipe: Arc::clone(server.pipe_counters()),
-            };
-            (server.name().to_owned(), administered)
-        })
+        .map(|server| (server.name().to_owned(), server.administered()))
         .collect();
-    let admin = tokio::spawn(Admin::new(administered, prometheus).serve(listener));
+    let targets = servers.iter().map(RunningServer::target).collect();
+    let reload = Reload::new(path.to_owned(), config.clone(), Some(log), targets);
+    let reload = Arc::new(reload);
+    let admin = Admin::new(Parts {
+        servers: administered,
+        prometheus,
+        history: Arc::clone(&run.history),
+        reload: Arc::clone(&reload),
+        started,
+    });
+    if let Some(address) = config.admin.metrics_address {
+        let failed = |error| setup("admin.metrics_address", &error);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        tracing::info!(port, "the figures can be read over TCP");
+        tokio::spawn(admin.clone().serve_metrics(listener));
+    }
+    let admin = tokio::spawn(admin.serve(listener));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let name = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => {
+                let reload = Arc::clone(&reload);
+                let reloaded = tokio::task::spawn_blocking(move || reload.run()).await;
+                if let Ok(Err(error)) = reloaded {
+                    tracing::error!(%error, "the configuration is refused; the old one stays");
+                }
+            }
+        }
     };
     tracing::info!(signal = name, "shutting down");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -176,21 +204,23 @@ async fn serve(config: &Config, run: Run) -> Result<(), DaemonError> {
     Ok(())
 }
 
-fn start_logs(log: &LogConfig, path: &std::path::Path) -> Result<(), DaemonError> {
+fn start_logs(log: &LogConfig, path: &Path) -> Result<LogHandle, DaemonError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| log.level.clone());
     let filter = EnvFilter::try_new(directives).map_err(|source| DaemonError::LogLevel {
         path: path.to_owned(),
         source,
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     let set = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
     };
-    set.map_err(|error| setup("the log", &*error))
+    set.map_err(|error| setup("the log", &error))?;
+    Ok(handle)
 }
 
 fn setup(what: &'static str, error: &(impl std::fmt::Display + ?Sized)) -> DaemonError {

@@ -1,6 +1,7 @@
 //! From a verified request PDU to the agent and back: decode, check, authorise, call, encode.
 
 use crate::agent_cell::AgentCell;
+use crate::audit;
 use crate::authz::{Authorizer, PipeIdentity, Refusal};
 use crate::clock::Clock;
 use crate::laboratory;
@@ -12,7 +13,7 @@ use dcerpc_proto::assoc::IncomingCall;
 use dcerpc_proto::security::Identity;
 use fsrvp_idl::{DecodeError, Opnum, Request, Status};
 use fsrvp_proto::Caller;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +34,7 @@ pub type Inspect = fn(&Request);
 #[derive(Debug)]
 pub struct Dispatcher {
     agent: Arc<AgentCell>,
-    authorizer: Authorizer,
+    authorizer: RwLock<Authorizer>,
     server: String,
     calls: metrics::Calls,
     refusals: Arc<LogGate>,
@@ -56,13 +57,21 @@ impl Dispatcher {
         let calls = metrics::Calls::new(&server);
         Self {
             agent,
-            authorizer,
+            authorizer: RwLock::new(authorizer),
             server,
             calls,
             refusals,
             clock,
             inspect,
         }
+    }
+
+    /// Admits from the next call on whom `authorizer` admits.
+    pub fn set_authorizer(&self, authorizer: Authorizer) {
+        *self
+            .authorizer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = authorizer;
     }
 
     /// The server's name, for logs and figures.
@@ -112,7 +121,12 @@ impl Dispatcher {
         }
         let method = request.opnum();
         let context = call.security.as_ref().map(|security| &*security.identity);
-        if let Err(refusal) = self.authorizer.check(peer.pipe.as_ref(), context) {
+        let admitted = self
+            .authorizer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .check(peer.pipe.as_ref(), context);
+        if let Err(refusal) = admitted {
             metrics::refused(&self.server, &refusal);
             self.log_refusal(peer, method, context, &refusal);
             return Ok(request.failed(Status::E_ACCESSDENIED).encode());
@@ -122,7 +136,9 @@ impl Dispatcher {
             caller.account.clone_from(&identity.account);
         }
         let lost = request.failed(Status::FSRVP_E_WAIT_FAILED);
+        let told = (caller.clone(), request.clone());
         let response = self.agent.call(caller, request).await.unwrap_or(lost);
+        audit::call(&self.server, &told.0, &told.1, &response);
         self.calls.answered(method, response.status());
         Ok(response.encode())
     }

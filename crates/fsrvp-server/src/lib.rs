@@ -2,11 +2,13 @@
 
 pub mod admin;
 pub mod agent_cell;
+mod audit;
 pub mod authz;
 pub mod backends;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod connections;
 pub mod crash_points;
 pub mod daemon;
 pub mod dispatch;
@@ -19,6 +21,7 @@ pub mod log_gate;
 pub mod metrics;
 pub mod own_names;
 pub mod recovery;
+pub mod reload;
 pub mod security;
 pub mod server;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use crate::authz::PipeIdentity;
 use crate::connection::{PduStream, Service, serve};
+use crate::connections::Connections;
 use crate::dispatch::Peer;
 use crate::metrics;
 use crate::streams::TcpPdus;
@@ -44,6 +45,8 @@ pub struct Door {
     pub places: Arc<Semaphore>,
     /// Clients beyond those that are told so at a time.
     pub turned_away: Arc<Semaphore>,
+    /// Those that are open.
+    pub connections: Arc<Connections>,
 }
 
 impl std::fmt::Debug for Door {
@@ -132,7 +135,11 @@ async fn serve_pipe(connection: RawConnection, door: Door) {
         return door.turn_away(pipe).await;
     }
     let peer = peer(&pipe.peer);
-    let _counted = Counted::new(&door.server);
+    let account = peer.pipe.as_ref().map(|pipe| pipe.account.clone());
+    let client = peer.caller.address;
+    let _counted = door
+        .connections
+        .enter(&door.server, "pipe", client, account);
     let encryption = pipe.peer.facts.encryption;
     let config = match encryption.is_some_and(|encryption| encryption.is_full()) {
         true => &door.over_encryption,
@@ -196,7 +203,8 @@ async fn serve_tcp(stream: TcpStream, door: Door) {
         pipe: None,
         tcp_port: local.map(|address| address.port()),
     };
-    let _counted = Counted::new(&door.server);
+    let client = peer.caller.address;
+    let _counted = door.connections.enter(&door.server, "tcp", client, None);
     serve(
         TcpPdus::new(stream),
         door.associate(&door.association),
@@ -204,20 +212,4 @@ async fn serve_tcp(stream: TcpStream, door: Door) {
         &door.service,
     )
     .await;
-}
-
-/// Counts an open connection.
-struct Counted<'a>(&'a str);
-
-impl<'a> Counted<'a> {
-    fn new(server: &'a str) -> Self {
-        metrics::connections(server, 1.0);
-        Self(server)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        metrics::connections(self.0, -1.0);
-    }
 }

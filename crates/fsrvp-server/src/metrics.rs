@@ -4,9 +4,24 @@ use crate::authz::Refusal;
 use dcerpc_proto::FaultStatus;
 use dcerpc_proto::assoc::CloseReason;
 use fsrvp_idl::{Opnum, Status};
+use fsrvp_proto::AgentView;
+use fsrvp_proto::set::SetStatus;
+use fsrvp_proto::view::SetView;
 use metrics::{Counter, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Every status of a set.
+const STATUSES: [SetStatus; 6] = [
+    SetStatus::Started,
+    SetStatus::Added,
+    SetStatus::CreationInProgress,
+    SetStatus::Committed,
+    SetStatus::Exposed,
+    SetStatus::Recovered,
+];
 
 /// Bounds of the phase histograms, in seconds.
 const PHASE_BUCKETS: [f64; 14] = [
@@ -114,9 +129,104 @@ pub(crate) fn outcome(server: &str, outcome: &'static str) {
     counter!("fsrvpd_sets_total", "server" => server.to_owned(), "outcome" => outcome).increment(1);
 }
 
-/// Number of debts that are kept.
-pub(crate) fn debts(server: &str, change: f64) {
-    gauge!("fsrvpd_debts", "server" => server.to_owned()).increment(change);
+/// What can be read off an agent's state.
+pub(crate) fn of_view(server: &str, view: &AgentView) {
+    for status in STATUSES {
+        let of_status = view.sets.iter().filter(|set| set.status == status);
+        let count = of_status.count();
+        gauge!(
+            "fsrvpd_open_sets",
+            "server" => server.to_owned(),
+            "status" => status.name()
+        )
+        .set(count_as_figure(count));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs();
+    let age = |set: &SetView| now.saturating_sub(set.changed.unix_seconds());
+    let oldest = |recovered: bool| {
+        let wanted = view
+            .sets
+            .iter()
+            .filter(|set| (set.status == SetStatus::Recovered) == recovered);
+        let seconds = wanted.map(age).max().unwrap_or_default();
+        Duration::from_secs(seconds).as_secs_f64()
+    };
+    for (state, recovered) in [("recovered", true), ("unfinished", false)] {
+        gauge!(
+            "fsrvpd_oldest_set_seconds",
+            "server" => server.to_owned(),
+            "state" => state
+        )
+        .set(oldest(recovered));
+    }
+    let mut volumes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let committed = view.sets.iter().filter(|set| {
+        matches!(
+            set.status,
+            SetStatus::Committed | SetStatus::Exposed | SetStatus::Recovered
+        )
+    });
+    for copy in committed.flat_map(|set| &set.copies) {
+        *volumes.entry((&copy.backend, &copy.volume)).or_default() += 1;
+    }
+    SNAPSHOTS.with_previous(server, &volumes, |backend, volume, count| {
+        gauge!(
+            "fsrvpd_snapshots",
+            "server" => server.to_owned(),
+            "backend" => backend.to_owned(),
+            "volume" => volume.to_owned()
+        )
+        .set(count_as_figure(count));
+    });
+    gauge!("fsrvpd_jobs", "server" => server.to_owned()).set(count_as_figure(view.jobs.len()));
+    gauge!("fsrvpd_debts", "server" => server.to_owned()).set(count_as_figure(view.debts.len()));
+}
+
+/// How long the daemon has run.
+pub(crate) fn uptime(uptime: Duration) {
+    gauge!("fsrvpd_uptime_seconds").set(uptime.as_secs_f64());
+}
+
+/// Counts are small enough for a figure.
+fn count_as_figure(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The volumes whose snapshots were counted at the last look: one that has none any more is told
+/// as zero, not as what it was.
+static SNAPSHOTS: Counted = Counted(Mutex::new(BTreeSet::new()));
+
+struct Counted(Mutex<BTreeSet<(String, String, String)>>);
+
+impl Counted {
+    fn with_previous(
+        &self,
+        server: &str,
+        now: &BTreeMap<(&str, &str), usize>,
+        tell: impl Fn(&str, &str, usize),
+    ) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (backend, volume) in now.keys() {
+            known.insert((
+                server.to_owned(),
+                (*backend).to_owned(),
+                (*volume).to_owned(),
+            ));
+        }
+        for (of, backend, volume) in known.iter() {
+            if of == server {
+                let count = now.get(&(backend.as_str(), volume.as_str())).copied();
+                tell(backend, volume, count.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// A commit of the store has ended.
+pub(crate) fn store_commit(took: Duration, succeeded: bool) {
+    let outcome = if succeeded { "stored" } else { "failed" };
+    histogram!("fsrvpd_store_seconds", "outcome" => outcome).record(took.as_secs_f64());
 }
 
 /// The pipe's socket was taken back.

@@ -1,18 +1,22 @@
 //! One virtual file server: its parts are put together, recovered, and served on its listeners.
 
+use crate::admin::Administered;
 use crate::agent_cell::AgentCell;
 use crate::authz::Authorizer;
 use crate::clock::Clock;
 use crate::config::{ListenConfig, MinAuthLevel, ProfileName, ServerConfig};
 use crate::connection::Service;
+use crate::connections::Connections;
 use crate::dispatch::{Dispatcher, Inspect};
 use crate::environment::{Environment, EnvironmentError};
-use crate::executor::Executor;
+use crate::events::History;
+use crate::executor::{Executor, Settings};
 use crate::laboratory;
 use crate::listen::{self, Door};
 use crate::log_gate::LogGate;
 use crate::own_names::ConfiguredNames;
 use crate::recovery::{self, RecoveryError, Surroundings};
+use crate::reload::Target;
 use crate::store::{RedbStore, StoreError};
 use dcerpc_proto::SyntaxId;
 use dcerpc_proto::assoc::{AssociationGroups, Interface, ServerConfig as AssociationConfig};
@@ -20,9 +24,10 @@ use dcerpc_proto::security::{AuthLevel, SecurityProvider};
 use dcerpc_security::verifier::UsersFileError;
 use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
 use fsrvp_proto::profile::Profile;
-use fsrvp_proto::{Agent, AgentConfig};
+use fsrvp_proto::{Agent, AgentConfig, ShareDirectory};
 use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
-use fsrvp_snapshot::Choice;
+use fsrvp_snapshot::{Backends, Choice};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +40,8 @@ use uuid::Uuid;
 const LOGONS: usize = 8;
 /// How often the names and addresses of this host are looked at again.
 const NAMES_INTERVAL: Duration = Duration::from_secs(60);
+/// How often kept snapshots are looked at that may be old enough to go.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 /// Largest fragment on the pipe: what Samba and Windows offer there.
 const PIPE_MAX_FRAG: u16 = 4_280;
 /// Largest fragment over TCP.
@@ -51,6 +58,8 @@ pub struct Run {
     pub begin_anew: bool,
     /// For tests: sees each request that decodes.
     pub inspect: Option<Inspect>,
+    /// Where events are remembered.
+    pub history: Arc<History>,
 }
 
 /// Why a server does not start.
@@ -89,12 +98,24 @@ pub enum StartError {
 }
 
 /// A server that serves.
-#[derive(Debug)]
 pub struct RunningServer {
     name: String,
     agent: Arc<AgentCell>,
+    executor: Arc<Executor>,
+    service: Arc<Service>,
+    directory: Arc<dyn ShareDirectory>,
+    backends: Arc<Backends>,
+    connections: Arc<Connections>,
     counters: Arc<PipeCounters>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningServer")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RunningServer {
@@ -143,14 +164,15 @@ impl RunningServer {
         let executor = Arc::new(Executor::new(
             Arc::clone(&environment.backends),
             Arc::clone(&environment.directory),
-            choices(config),
+            BTreeMap::new(),
             tokio::runtime::Handle::current(),
         ));
+        executor.configure(settings(config));
         let sink = {
-            let name = name.clone();
-            Box::new(move |event| crate::events::report(&name, &event))
+            let (name, history) = (name.clone(), Arc::clone(&run.history));
+            Box::new(move |event| crate::events::report(&name, &event, &history))
         };
-        let agent = AgentCell::start(agent, executor, Arc::new(store), clock, sink)
+        let agent = AgentCell::start(agent, Arc::clone(&executor), Arc::new(store), clock, sink)
             .map_err(StartError::Thread)?;
         let refusals = Arc::<LogGate>::default();
         let service = Arc::new(Service {
@@ -179,6 +201,7 @@ impl RunningServer {
         );
         let groups = AssociationGroups::new(Uuid::new_v4().as_u64_pair().0);
         let min_level = min_auth_level(config.min_auth_level);
+        let connections = Arc::<Connections>::default();
         let door = |secondary_address: String, max_frag, others: &[Interface]| {
             let association = AssociationConfig {
                 interfaces: [&[fsrvp_interface()], others].concat(),
@@ -203,9 +226,11 @@ impl RunningServer {
                 provider: Arc::clone(&provider),
                 places: Arc::new(Semaphore::new(config.max_connections)),
                 turned_away: Arc::new(Semaphore::new(listen::TURNED_AWAY)),
+                connections: Arc::clone(&connections),
             }
         };
         let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
+        tasks.push(tokio::spawn(prune_kept(Arc::clone(&executor))));
         if let Some(tcp) = &listeners.tcp {
             let is_ours = match &tcp.server {
                 Some(wanted) => wanted.eq_ignore_ascii_case(&name),
@@ -238,6 +263,11 @@ impl RunningServer {
         Ok(Self {
             name,
             agent,
+            executor,
+            service,
+            directory: environment.directory,
+            backends: environment.backends,
+            connections,
             counters,
             tasks,
         })
@@ -249,16 +279,28 @@ impl RunningServer {
         &self.name
     }
 
-    /// Its agent.
+    /// What the admin socket shows and directs of it.
     #[must_use]
-    pub fn agent(&self) -> &Arc<AgentCell> {
-        &self.agent
+    pub fn administered(&self) -> Administered {
+        Administered {
+            agent: Arc::clone(&self.agent),
+            pipe: Arc::clone(&self.counters),
+            connections: Arc::clone(&self.connections),
+            directory: Arc::clone(&self.directory),
+            backends: Arc::clone(&self.backends),
+            executor: Arc::clone(&self.executor),
+        }
     }
 
-    /// What has happened to its pipe.
+    /// What of it can change while it serves.
     #[must_use]
-    pub fn pipe_counters(&self) -> &Arc<PipeCounters> {
-        &self.counters
+    pub fn target(&self) -> Target {
+        Target {
+            name: self.name.clone(),
+            agent: Arc::clone(&self.agent),
+            executor: Arc::clone(&self.executor),
+            service: Arc::clone(&self.service),
+        }
     }
 
     /// Takes no more clients, answers those who wait, and closes the store.
@@ -303,7 +345,7 @@ fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
     }
 }
 
-fn agent_config(config: &ServerConfig, name: &str) -> AgentConfig {
+pub(crate) fn agent_config(config: &ServerConfig, name: &str) -> AgentConfig {
     AgentConfig {
         profile: match config.profile {
             ProfileName::Spec => Profile::Spec,
@@ -314,21 +356,34 @@ fn agent_config(config: &ServerConfig, name: &str) -> AgentConfig {
         long_timer: config.long_timer,
         max_wait: config.max_wait,
         commit_limit: (!config.commit_limit.is_zero()).then_some(config.commit_limit),
+        retention: config.retention.rule(),
+        keep: settings(config).keep.into_keys().collect(),
         ..AgentConfig::new(name)
     }
 }
 
-fn choices(config: &ServerConfig) -> std::collections::BTreeMap<ShareName, Choice> {
-    config
-        .shares
-        .iter()
-        .map(|share| {
-            (
-                ShareName::new(&share.name),
-                Choice::from(share.backend.as_str()),
-            )
-        })
-        .collect()
+/// What the executor has to know of single shares.
+pub(crate) fn settings(config: &ServerConfig) -> Settings {
+    let mut settings = Settings::default();
+    for share in &config.shares {
+        let name = ShareName::new(&share.name);
+        let choice = Choice::from(share.backend.as_str());
+        settings.choices.insert(name.clone(), choice);
+        if let Some(keep) = &share.keep {
+            settings.keep.insert(name, keep.policy());
+        }
+    }
+    settings
+}
+
+/// Lets kept snapshots go when they are old enough, whether new ones come or not.
+async fn prune_kept(executor: Arc<Executor>) {
+    let mut pause = tokio::time::interval(PRUNE_INTERVAL);
+    loop {
+        pause.tick().await;
+        let executor = Arc::clone(&executor);
+        let _ = tokio::task::spawn_blocking(move || executor.prune_kept()).await;
+    }
 }
 
 /// FileServerVssAgent, as associations offer it.

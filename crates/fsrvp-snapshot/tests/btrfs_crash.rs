@@ -10,7 +10,7 @@ mod common;
 use common::{Ground, copy_ref, exposure, lab, source, subvolume};
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{CopySource, KeepSource};
-use fsrvp_snapshot::btrfs::CRASH_POINTS;
+use fsrvp_snapshot::btrfs::{CRASH_POINTS, KEEP_CRASH_POINTS};
 use fsrvp_snapshot::crash;
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use std::fs;
@@ -76,7 +76,7 @@ fn every_point() {
     if !lab() {
         return;
     }
-    for point in CRASH_POINTS {
+    for point in CRASH_POINTS.iter().chain(KEEP_CRASH_POINTS) {
         for time in [1, 2] {
             let ground = Ground::new();
             let top = ground.btrfs("a");
@@ -177,7 +177,7 @@ fn the_list_is_complete() {
         }
     }
     found.sort();
-    let mut listed = CRASH_POINTS.to_vec();
+    let mut listed = [CRASH_POINTS, KEEP_CRASH_POINTS].concat();
     listed.sort_unstable();
     assert_eq!(found, listed);
 }

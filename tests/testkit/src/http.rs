@@ -1,4 +1,4 @@
-//! The admin socket's side of HTTP/1.1: one GET, one answer.
+//! The admin socket's side of HTTP/1.1: one request, one answer.
 
 use crate::Error;
 use std::io::{Read, Write};
@@ -20,13 +20,27 @@ pub struct HttpAnswer {
 /// # Errors
 /// [`Error::File`] when nobody listens or the answer is not HTTP.
 pub fn unix_http_get(socket: &Path, target: &str) -> Result<HttpAnswer, Error> {
+    unix_http(socket, "GET", target, "")
+}
+
+/// Sends a request with a body of JSON, or none, over a unix socket.
+///
+/// # Errors
+/// [`Error::File`] when nobody listens or the answer is not HTTP.
+pub fn unix_http(socket: &Path, verb: &str, target: &str, body: &str) -> Result<HttpAnswer, Error> {
     let mut stream = UnixStream::connect(socket).map_err(Error::file(socket))?;
     let exchange = |stream: &mut UnixStream| -> std::io::Result<Vec<u8>> {
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(
-            stream,
-            "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        // HTTP/1.0 has no pieces.
+        write!(stream, "{verb} {target} HTTP/1.0\r\nHost: localhost\r\n")?;
+        if !body.is_empty() {
+            let length = body.len();
+            write!(
+                stream,
+                "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+            )?;
+        }
+        write!(stream, "\r\n{body}")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok(answer)

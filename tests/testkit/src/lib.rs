@@ -33,7 +33,7 @@ pub use agent::{AgentKind, MinAuthLevel, Profile};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use environment::Environment;
 pub use error::Error;
-pub use http::{HttpAnswer, unix_http_get};
+pub use http::{HttpAnswer, unix_http, unix_http_get};
 pub use isolation::Isolation;
 pub use lab::{Camera, Lab, LabOptions, SequenceTimeout, down, sweep};
 pub use realm::Realm;

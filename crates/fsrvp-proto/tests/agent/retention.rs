@@ -18,6 +18,16 @@ fn world(age: Option<u64>, count: Option<usize>) -> World {
     })
 }
 
+fn reconfigure(world: &mut World, retention: Retention) {
+    let config = AgentConfig {
+        retention,
+        ..AgentConfig::new("ignored")
+    };
+    world.agent.reconfigure(world.now, config);
+    world.pump();
+    assert_eq!(world.view().server_name, "FILES");
+}
+
 fn recovered(world: &mut World, shares: &[&str]) -> ShadowCopySetId {
     let (set, _) = world.walk(0x09, shares, SetStatus::Recovered);
     world.pass(seconds(5));
@@ -152,14 +162,11 @@ fn a_rule_that_is_set_later_holds_from_then_on() {
     let mut world = World::new();
     let set = recovered(&mut world, &["a"]);
     world.pass(seconds(HOUR));
-    world.agent.set_retention(
-        world.now,
-        Retention {
-            age: Some(Duration::from_secs(60)),
-            count: None,
-        },
-    );
-    world.pump();
+    let rule = Retention {
+        age: Some(Duration::from_secs(60)),
+        count: None,
+    };
+    reconfigure(&mut world, rule);
     assert_eq!(expired(&world), [set]);
 }
 
@@ -190,8 +197,7 @@ fn hundreds_go_in_batches() {
         age: None,
         count: Some(10),
     };
-    world.agent.set_retention(world.now, rule);
-    world.pump();
+    reconfigure(&mut world, rule);
     world.pass(seconds(10));
     assert_eq!(world.view().sets.len(), 10);
     assert_eq!(world.ran("in use"), 3);

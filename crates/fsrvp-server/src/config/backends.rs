@@ -2,7 +2,7 @@
 
 use super::ServerConfig;
 use fsrvp_snapshot::ExecLimits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const TAKEN: [&str; 8] = [
 ];
 
 /// `[[server.exec]]`: a backend that is a program.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecConfig {
     /// The name by which shares ask for it.
@@ -26,7 +26,7 @@ pub struct ExecConfig {
 }
 
 /// `limits` of `[[server.exec]]`; what is absent has its default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs, reason = "the verbs of the protocol")]
 pub struct ExecLimitsConfig {

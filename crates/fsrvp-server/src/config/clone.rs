@@ -3,11 +3,11 @@
 use super::{ServerConfig, ShareConfig};
 use fsrvp_idl::ShareName;
 use fsrvp_snapshot::clone::{self, Rules};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `[server.clone]`: copies by cloning files.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CloneConfig {
     /// Levels of directories below a share's own; 0 for any number.
@@ -30,7 +30,7 @@ impl Default for CloneConfig {
 }
 
 /// What is done with files that have several names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HardLinks {
     /// The share is refused.

@@ -2,19 +2,23 @@
 
 mod backends;
 mod clone;
+mod keep;
+mod retention;
 mod validate;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use backends::{ExecConfig, ExecLimitsConfig};
 pub use clone::{CloneConfig, HardLinks};
+pub use keep::KeepConfig;
+pub use retention::RetentionConfig;
 pub use validate::ConfigError;
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `[log]`
@@ -32,7 +36,7 @@ pub struct Config {
 }
 
 /// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// A level, or directives as in `RUST_LOG` (which wins where it is set).
@@ -51,7 +55,7 @@ impl Default for LogConfig {
 }
 
 /// Form of the log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One line of text an event.
@@ -61,13 +65,16 @@ pub enum LogFormat {
 }
 
 /// `[admin]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// The admin socket.
     pub socket: PathBuf,
     /// Group that may use it besides root.
     pub group: Option<String>,
+    /// A loopback address on which the figures can be read too, and nothing else; off unless it is
+    /// there. Port 0 takes a free one.
+    pub metrics_address: Option<SocketAddr>,
 }
 
 impl Default for AdminConfig {
@@ -75,12 +82,13 @@ impl Default for AdminConfig {
         Self {
             socket: PathBuf::from("/run/fsrvpd/admin.sock"),
             group: None,
+            metrics_address: None,
         }
     }
 }
 
 /// `[listen]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenConfig {
     /// `[listen.tcp]`: the laboratory listener, off unless it is there.
@@ -88,7 +96,7 @@ pub struct ListenConfig {
 }
 
 /// `[listen.tcp]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpConfig {
     /// A loopback address; any other is refused. Port 0 takes a free one.
@@ -101,7 +109,7 @@ pub struct TcpConfig {
 }
 
 /// Behaviour profile of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum ProfileName {
     /// The text of MS-FSRVP.
@@ -112,7 +120,7 @@ pub enum ProfileName {
 }
 
 /// Lowest authentication level that is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum MinAuthLevel {
     /// Anything: for laboratories only.
@@ -125,7 +133,7 @@ pub enum MinAuthLevel {
 }
 
 /// `[[server]]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// The server's name as clients reach it; by default Samba's NetBIOS name.
@@ -188,13 +196,16 @@ pub struct ServerConfig {
     /// `[server.clone]`
     #[serde(default)]
     pub clone: CloneConfig,
+    /// `[server.retention]`
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// `[[server.share]]`
     #[serde(default, rename = "share")]
     pub shares: Vec<ShareConfig>,
 }
 
 /// `[server.security]`: how the RPC security contexts of callers are verified.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SecurityConfig {
     /// Ask winbindd about NTLM logons and groups.
@@ -235,7 +246,7 @@ impl Default for SecurityConfig {
 }
 
 /// `[[server.share]]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShareConfig {
     /// The share, without case.
@@ -247,6 +258,9 @@ pub struct ShareConfig {
     pub depth: Option<u32>,
     /// `hard_links` of `[server.clone]` for this share.
     pub hard_links: Option<HardLinks>,
+    /// What is kept of the share whenever a set with it is recovered; nothing unless it is there.
+    #[serde(default)]
+    pub keep: Option<KeepConfig>,
 }
 
 fn default_smb_conf() -> PathBuf {

@@ -54,6 +54,14 @@ pub(super) fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
             "no [[server]] is configured; add one".into(),
         );
     }
+    if let Some(address) = config.admin.metrics_address
+        && !address.ip().is_loopback()
+    {
+        return refuse(
+            "admin.metrics_address".into(),
+            format!("{address} is not a loopback address; let Prometheus reach it by a proxy"),
+        );
+    }
     if let Some(tcp) = &config.listen.tcp {
         if !tcp.address.ip().is_loopback() {
             return refuse(
@@ -197,9 +205,14 @@ fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
     if server.clone.reserve_percent > 1_000 {
         return Err(("clone.reserve_percent".into(), "is more than 1000".into()));
     }
+    server.retention.check()?;
     let backends = backends::names(server);
     let mut seen = BTreeSet::new();
     for share in &server.shares {
+        if let Some(keep) = &share.keep {
+            keep.check()
+                .map_err(|(key, problem)| (format!("share {:?}: {key}", share.name), problem))?;
+        }
         if !backends.contains(&share.backend.as_str()) {
             return Err((
                 format!("share {:?}: backend", share.name),
@@ -347,6 +360,34 @@ mod tests {
                 "needed with static_shares",
             ),
             ("[[server]]\nprofile='nt4'", "unknown variant `nt4`"),
+            (
+                "[admin]\nmetrics_address = '0.0.0.0:1'\n[[server]]",
+                "is not a loopback address",
+            ),
+            (
+                "[[server]]\n[server.retention]\nage='0s'",
+                "retention.age: must be longer",
+            ),
+            (
+                "[[server]]\n[server.retention]\ncount=0",
+                "retention.count: must be at least 1",
+            ),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\nkeep={name='x'}",
+                "names all snapshots alike",
+            ),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\nkeep={name='../{time}'}",
+                "is no template",
+            ),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\nkeep={name='{when}'}",
+                "is no template",
+            ),
+            (
+                "[[server]]\n[[server.share]]\nname='a'\nkeep={count=0}",
+                "keep.count: must be at least 1",
+            ),
         ];
         for (text, expected) in cases {
             let message = refused(text);

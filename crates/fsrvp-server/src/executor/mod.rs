@@ -4,25 +4,38 @@
 //! system call that hangs holds up nobody else.
 
 mod commit;
+mod keep;
 mod seal;
 mod share;
 
 use fsrvp_idl::ShareName;
+pub use keep::KeepPolicy;
+
+use fsrvp_proto::directory::BaseShare;
 use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located};
 use fsrvp_proto::{Job, JobId, JobOutcome, ShareDirectory};
-use fsrvp_snapshot::{Backends, Choice, Deadline, SnapshotBackend};
+use fsrvp_snapshot::{Backends, Choice, Deadline, Selected, SnapshotBackend};
 use fsrvp_sys::crash;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+
+/// What may change while the executor runs.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What the configuration says of shares' backends.
+    pub choices: BTreeMap<ShareName, Choice>,
+    /// The policies of shares of which snapshots are kept.
+    pub keep: BTreeMap<ShareName, KeepPolicy>,
+}
 
 /// Runs jobs for one agent.
 pub struct Executor {
     backends: Arc<Backends>,
     directory: Arc<dyn ShareDirectory>,
-    choices: BTreeMap<ShareName, Choice>,
+    settings: RwLock<Settings>,
     runtime: tokio::runtime::Handle,
     running: Mutex<HashMap<JobId, Arc<AtomicBool>>>,
 }
@@ -30,7 +43,7 @@ pub struct Executor {
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Executor")
-            .field("choices", &self.choices)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }
@@ -47,10 +60,39 @@ impl Executor {
         Self {
             backends,
             directory,
-            choices,
+            settings: RwLock::new(Settings {
+                choices,
+                ..Settings::default()
+            }),
             runtime,
             running: Mutex::default(),
         }
+    }
+
+    /// Takes over settings that have changed, from the next job on.
+    pub fn configure(&self, settings: Settings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a share stands and which backend serves it, and why. Blocks.
+    ///
+    /// # Errors
+    /// As [`Job::Locate`].
+    pub fn select(&self, share: &ShareName) -> Result<(BaseShare, Selected), Failure> {
+        let base = self.directory.lookup(share)?;
+        let choice = self.settings().choices.get(share).cloned();
+        let selected = self
+            .backends
+            .select_share(share, &base.path, &choice.unwrap_or_default())
+            .map_err(|error| in_share(share, error.into()))?;
+        Ok((base, selected))
     }
 
     /// Starts a job; `done` is called exactly once, on the job's thread, when it has ended.
@@ -107,16 +149,13 @@ impl Executor {
             Job::Reach { share } => JobOutcome::Reached(self.reach(&share)),
             Job::Seal { shares, .. } => JobOutcome::Sealed(self.seal(&shares)),
             Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts)),
+            Job::Keep { copies, .. } => JobOutcome::Kept(self.keep(&copies)),
+            Job::InUse { shares } => JobOutcome::InUse(self.in_use(&shares)),
         }
     }
 
     fn locate(&self, share: &ShareName) -> Result<Located, Failure> {
-        let base = self.directory.lookup(share)?;
-        let choice = self.choices.get(share).unwrap_or(&Choice::Auto);
-        let selected = self
-            .backends
-            .select_share(share, &base.path, choice)
-            .map_err(|error| in_share(share, error.into()))?;
+        let (base, selected) = self.select(share)?;
         tracing::debug!(%share, backend = %selected.name, reason = selected.reason, "located");
         Ok(Located {
             share: base.name,
@@ -185,6 +224,8 @@ fn lost_outcome(job: &Job) -> JobOutcome {
         Job::Expose { .. } => JobOutcome::Exposed(Err(lost())),
         Job::Reach { .. } => JobOutcome::Reached(Err(lost())),
         Job::Seal { .. } => JobOutcome::Sealed(Err(lost())),
+        Job::Keep { .. } => JobOutcome::Kept(Err(lost())),
+        Job::InUse { .. } => JobOutcome::InUse(Err(lost())),
         Job::Remove { artefacts } => {
             JobOutcome::Removed(artefacts.iter().map(|a| (a.clone(), lost())).collect())
         }

@@ -483,6 +483,7 @@ impl Simulation {
                     }
                 }
                 Action::Reply { id, response } => self.replied(id, &response)?,
+                Action::Answer { id, .. } => return Err(format!("{id:?} was no order")),
                 Action::Report(event) => self.note(format_args!("event: {event:?}")),
             }
         }
@@ -546,5 +547,7 @@ fn describe(job: &Job) -> String {
         Job::Reach { share } => format!("reach {}", share.name),
         Job::Seal { set, shares } => format!("seal {} shares of {set}", shares.len()),
         Job::Remove { artefacts } => format!("remove {artefacts:?}"),
+        Job::Keep { set, copies } => format!("keep {} copies of {set}", copies.len()),
+        Job::InUse { shares } => format!("ask about {} shares", shares.len()),
     }
 }

@@ -277,15 +277,37 @@ impl Daemon {
             .unwrap_or_else(|| panic!("no answer; log:\n{}", self.log()))
     }
 
+    /// Status and body of the answer to a request of the admin socket.
+    pub(crate) fn request(&self, verb: &str, path: &str, body: &str) -> (u16, String) {
+        self.try_request(verb, path, body)
+            .unwrap_or_else(|| panic!("no answer; log:\n{}", self.log()))
+    }
+
     fn try_admin(&self, path: &str) -> Option<String> {
+        let (status, body) = self.try_request("GET", path, "")?;
+        assert_eq!(status, 200, "{body}");
+        Some(body)
+    }
+
+    fn try_request(&self, verb: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = std::os::unix::net::UnixStream::connect(&self.admin).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n");
+        let mut request = format!("{verb} {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n");
+        if !body.is_empty() {
+            let length = body.len();
+            request += &format!("content-type: application/json\r\ncontent-length: {length}\r\n");
+        }
+        request += &format!("\r\n{body}");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        Some(body.to_owned())
+        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+        // Long answers come in pieces.
+        let body = match head.to_lowercase().contains("transfer-encoding: chunked") {
+            true => unchunked(body)?,
+            false => body.to_owned(),
+        };
+        Some((status, body))
     }
 
     pub(crate) fn kill(mut self) {
@@ -297,6 +319,19 @@ impl Daemon {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();
         self.child.wait().unwrap()
+    }
+}
+
+fn unchunked(mut rest: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (length, after) = rest.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.push_str(after.get(..length)?);
+        rest = after.get(length..)?.strip_prefix("\r\n")?;
     }
 }
 

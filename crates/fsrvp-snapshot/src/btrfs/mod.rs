@@ -45,7 +45,7 @@ use std::sync::{Arc, Mutex};
 use uuid::{Uuid, uuid};
 use volume::VolumeKey;
 
-/// Every point on this backend's ways at which [`fsrvp_sys::crash`] can end the process.
+/// Every point in the life of a copy at which [`fsrvp_sys::crash`] can end the process.
 pub const CRASH_POINTS: &[&str] = &[
     "btrfs.mount.before_attach",
     "btrfs.mount.after_attach",
@@ -53,9 +53,6 @@ pub const CRASH_POINTS: &[&str] = &[
     "btrfs.commit.before_cut",
     "btrfs.commit.after_one",
     "btrfs.commit.after_all",
-    "btrfs.keep.after_snapshot",
-    "btrfs.keep.after_mark",
-    "btrfs.keep.after_rename",
     "previous.after_link",
     "btrfs.seal.after_mark",
     "btrfs.seal.after_snapshot",
@@ -64,6 +61,13 @@ pub const CRASH_POINTS: &[&str] = &[
     "previous.after_unlink",
     "btrfs.delete.after_one",
     "btrfs.delete.after_all",
+];
+
+/// Those on the way to a kept snapshot, which is off unless it is configured.
+pub const KEEP_CRASH_POINTS: &[&str] = &[
+    "btrfs.keep.after_snapshot",
+    "btrfs.keep.after_mark",
+    "btrfs.keep.after_rename",
 ];
 
 /// What the btrfs backend needs to know.

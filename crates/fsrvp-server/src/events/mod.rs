@@ -1,4 +1,11 @@
-//! The agent's events become log lines with fixed fields, and figures.
+//! The agent's events become log lines with fixed fields, figures, and a history that the admin
+//! socket shows. Every event has a name that never changes: `docs/operations.md` lists them.
+
+mod history;
+mod record;
+
+pub use history::{History, Recorded};
+pub use record::{Level, Record};
 
 use crate::metrics;
 use fsrvp_proto::event::{EndReason, Event};
@@ -10,29 +17,35 @@ const COMMITTED: u32 = 4_089;
 const COMMIT_SLOW: u32 = 4_364;
 
 /// Reports one event of `server`.
-pub fn report(server: &str, event: &Event) {
+pub fn report(server: &str, event: &Event, history: &History) {
+    let record = Record::of(event);
+    log(server, event, record.event);
+    history.add(server, record);
+}
+
+fn log(server: &str, event: &Event, name: &'static str) {
     match event {
         Event::ContextSet { context, account } => {
-            tracing::info!(server, context = %hex(context.bits()), account, "context set");
+            tracing::info!(server, event = name, context = %hex(context.bits()), account, "context set");
         }
         Event::SetStarted {
             set,
             context,
             account,
         } => {
-            tracing::info!(server, %set, context = %hex(context.bits()), account, "set started");
+            tracing::info!(server, event = name, %set, context = %hex(context.bits()), account, "set started");
         }
         Event::ShareAdded { set, copy, share } => {
-            tracing::info!(server, %set, %copy, %share, "share added");
+            tracing::info!(server, event = name, %set, %copy, %share, "share added");
         }
         Event::Prepared { set, took } => {
             metrics::phase(server, "prepare", *took);
-            tracing::info!(server, %set, milliseconds = took.as_millis(), "set prepared");
+            tracing::info!(server, event = name, %set, milliseconds = took.as_millis(), "set prepared");
         }
         Event::Committed { set, took } => {
             metrics::phase(server, "commit", *took);
             tracing::info!(
-                server,
+                server, event = name,
                 event_id = COMMITTED,
                 %set,
                 milliseconds = took.as_millis(),
@@ -41,7 +54,7 @@ pub fn report(server: &str, event: &Event) {
         }
         Event::CommitSlow { set, took } => {
             tracing::warn!(
-                server,
+                server, event = name,
                 event_id = COMMIT_SLOW,
                 %set,
                 milliseconds = took.as_millis(),
@@ -50,28 +63,37 @@ pub fn report(server: &str, event: &Event) {
         }
         Event::Exposed { set, took } => {
             metrics::phase(server, "expose", *took);
-            tracing::info!(server, %set, milliseconds = took.as_millis(), "set exposed");
+            tracing::info!(server, event = name, %set, milliseconds = took.as_millis(), "set exposed");
         }
         Event::Recovered { set, took } => {
             metrics::phase(server, "recover", *took);
             metrics::outcome(server, "recovered");
-            tracing::info!(server, %set, milliseconds = took.as_millis(), "set recovered");
+            tracing::info!(server, event = name, %set, milliseconds = took.as_millis(), "set recovered");
         }
         Event::MappingDeleted { set, copy, share } => {
-            tracing::info!(server, %set, %copy, %share, "share mapping deleted");
+            tracing::info!(server, event = name, %set, %copy, %share, "share mapping deleted");
         }
         Event::SetEnded { set, reason, idle } => {
             let outcome = outcome(*reason);
             metrics::outcome(server, outcome);
             match idle {
                 Some(idle) => tracing::warn!(
-                    server,
+                    server, event = name,
                     %set,
                     idle_minutes = idle.as_secs() / 60,
                     idle_seconds = idle.as_secs(),
                     "set aborted: its client has been silent"
                 ),
-                None => tracing::info!(server, %set, reason = outcome, "set ended"),
+                None => tracing::info!(server, event = name, %set, reason = outcome, "set ended"),
+            }
+            if *reason == EndReason::Expired {
+                tracing::info!(
+                    target: "audit",
+                    server,
+                    %set,
+                    by = "retention",
+                    "set deleted"
+                );
             }
         }
         Event::JobFailed {
@@ -79,7 +101,7 @@ pub fn report(server: &str, event: &Event) {
             operation,
             failure,
         } => tracing::warn!(
-            server,
+            server, event = name,
             set = set.map(|set| set.to_string()),
             operation,
             status = %failure.status(),
@@ -91,11 +113,8 @@ pub fn report(server: &str, event: &Event) {
             failure,
             attempts,
         } => {
-            if *attempts <= 1 {
-                metrics::debts(server, 1.0);
-            }
             tracing::warn!(
-                server,
+                server, event = name,
                 artefact = %describe(artefact),
                 attempts,
                 error = failure.detail,
@@ -103,28 +122,70 @@ pub fn report(server: &str, event: &Event) {
             );
         }
         Event::DebtPaid { artefact } => {
-            metrics::debts(server, -1.0);
-            tracing::info!(server, artefact = %describe(artefact), "removed at last");
+            tracing::info!(server, event = name, artefact = %describe(artefact), "removed at last");
         }
         Event::PersistFailed { error } => {
             tracing::error!(
                 server,
+                event = name,
                 error,
                 "the table could not be stored; the call failed"
             );
         }
         Event::StoreHangs { since } => tracing::error!(
             server,
+            event = name,
             seconds = since.as_secs(),
             "the file system of state_dir does not answer: calls that change something fail until \
              it does; look at its disk"
         ),
         Event::StoreAnswers { after } => tracing::warn!(
             server,
+            event = name,
             seconds = after.as_secs(),
             "the file system of state_dir answers again"
         ),
-        other => tracing::info!(server, event = ?other, "event"),
+        Event::ContextExpired { idle } => tracing::info!(
+            server,
+            event = name,
+            idle_minutes = idle.as_secs() / 60,
+            "context cleared: its client has been silent"
+        ),
+        Event::RetentionHeld { set, failure } => tracing::info!(
+            server, event = name,
+            %set,
+            error = failure.as_ref().map(|failure| failure.detail.as_str()),
+            "the set has been kept for long enough and stays: a client may have it open"
+        ),
+        Event::ClockJumped => tracing::warn!(
+            server,
+            event = name,
+            "the clock was set: no set goes by its age within the next hour"
+        ),
+        Event::Kept { set, copy, share } => {
+            tracing::info!(server, event = name, %set, %copy, %share, "a snapshot is kept");
+            tracing::info!(
+                target: "audit",
+                server,
+                %set,
+                %copy,
+                %share,
+                by = "policy",
+                "snapshot kept"
+            );
+        }
+        Event::KeepFailed {
+            set,
+            failure,
+            is_last,
+        } => tracing::warn!(
+            server, event = name,
+            %set,
+            error = failure.detail,
+            is_last,
+            "a snapshot could not be kept"
+        ),
+        other => tracing::info!(server, event = name, details = ?other, "event"),
     }
 }
 
@@ -140,6 +201,7 @@ const fn outcome(reason: EndReason) -> &'static str {
         EndReason::Deleted => "deleted",
         EndReason::Rebooted => "rebooted",
         EndReason::Operator => "operator",
+        EndReason::Expired => "expired",
     }
 }
 
