@@ -31,6 +31,8 @@ pub(crate) struct Dirt {
 /// One of those that take turns.
 struct Contender {
     name: &'static str,
+    /// Where its row stands.
+    place: usize,
     pipe: Pipe,
     share: Target,
     /// Makes the snapshot of a prepared set, timed.
@@ -44,9 +46,10 @@ struct Contender {
 
 /// Measures our agent, the bare ioctl in place of its Commit, and the peer.
 pub(crate) fn run(labs: &Labs, dirt: Dirt, report: &mut Report) -> Result<()> {
-    let contender = |name, lab: &fsrvp_testkit::Lab| -> Result<Contender> {
+    let contender = |place, name, lab: &fsrvp_testkit::Lab| -> Result<Contender> {
         Ok(Contender {
             name,
+            place,
             pipe: Pipe::open(&lab.pipe())?,
             share: share(lab),
             cut: |set, _, series| timed(series, || set.commit()),
@@ -57,25 +60,30 @@ pub(crate) fn run(labs: &Labs, dirt: Dirt, report: &mut Report) -> Result<()> {
         })
     };
     let mut all = [
-        contender("ours", &labs.ours)?,
+        contender(0, "ours", &labs.ours)?,
         Contender {
             cut: |_, share, series| bare(share, series),
             end: |set, share| remove_bare(share).and_then(|()| set.abort()),
-            ..contender("bare ioctl in place of our Commit", &labs.ours)?
+            ..contender(1, "bare ioctl in place of our Commit", &labs.ours)?
         },
         Contender {
             // Samba's Abort leaves the snapshot where it is.
             end: |set, _| set.finish(),
-            ..contender("rpcd_fsrvp", &labs.peer)?
+            ..contender(2, "rpcd_fsrvp", &labs.peer)?
         },
     ];
     for _ in 0..dirt.rounds {
         for _ in 0..CLEAN {
             all.iter_mut().try_for_each(Contender::clean)?;
         }
-        all.iter_mut()
-            .try_for_each(|contender| contender.dirty(dirt))?;
+        for contender in &mut all {
+            contender.dirty(dirt)?;
+            settle(labs)?;
+        }
+        // Nobody always follows the same other one.
+        all.rotate_left(1);
     }
+    all.sort_by_key(|contender| contender.place);
     let [before, after] = [dirt.before >> 20, dirt.after >> 20];
     report.table(
         &format!("Commit with {before} MiB dirtied before Prepare and {after} MiB after it, ms"),
@@ -139,6 +147,16 @@ impl Contender {
             format!("{:.2}", self.ratio()),
         ]
     }
+}
+
+/// Waits until the space of deleted snapshots is given back and all disks are quiet.
+fn settle(labs: &Labs) -> Result<()> {
+    for lab in [&labs.ours, &labs.peer] {
+        let run = fsrvp_testkit::Run::new("btrfs").args(["subvolume", "sync"]);
+        run.arg(share(lab).path).check()?;
+    }
+    rustix::fs::sync();
+    Ok(())
 }
 
 fn bare(share: &Target, series: &mut Series) -> Result<()> {

@@ -123,7 +123,7 @@ fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report
         let dirt = dirty::Dirt {
             before: number(2 << 30, 8 << 20),
             after: 1 << 20,
-            rounds: number(3, 1),
+            rounds: number(6, 1),
         };
         dirty::run(labs, dirt, report)?;
     }

@@ -12,7 +12,8 @@ import json
 import sys
 import uuid
 
-MODULES = ("flows", "names", "sets", "states", "seal", "garbage", "leaks", "security")
+MODULES = ("flows", "names", "sets", "states", "seal", "garbage", "leaks", "coerce", "logons",
+           "security")
 
 
 def cases():

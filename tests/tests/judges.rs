@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 /// Needs another configuration: `shared_volume.rs`.
 const ELSEWHERE: &str = "sets::two_shares_of_a_volume_share_a_copy";
-/// Needs several configurations: `security.rs`, `winbind.rs`, `domain.rs`.
-const SECURITY: &str = "security::";
+/// Judged in suites of their own: `security.rs`, `winbind.rs`, `domain.rs`, `coerce.rs`.
+const OTHERS: [&str; 3] = ["security::", "logons::", "coerce::"];
 
 fn main() -> ExitCode {
     Suite::new(LabOptions::for_test)
         .cases(Judge::cases(|name| {
-            name != ELSEWHERE && !name.starts_with("garbage::") && !name.starts_with(SECURITY)
+            let elsewhere = OTHERS.iter().any(|module| name.starts_with(module));
+            name != ELSEWHERE && !name.starts_with("garbage::") && !elsewhere
         }))
         .run()
 }

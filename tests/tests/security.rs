@@ -11,6 +11,17 @@ use std::sync::Mutex;
 const UNPROTECTED: &str = "";
 const NO_HEADER_SIGNING: &[&str] = &["[server.security]", "header_signing = false"];
 const ENCRYPTION_COUNTS: &[&str] = &["[server.security]", "smb_encryption_is_privacy = true"];
+const MIC_REQUIRED: &[&str] = &["[server.security]", "require_mic = true"];
+
+/// Logons with one thing wrong, and one that is only old.
+const LOGONS: [&str; 6] = [
+    "mech_list_mic_is_missing",
+    "mech_list_mic_is_wrong",
+    "ntlm_mic_is_missing_where_it_was_promised",
+    "ntlm_mic_is_wrong",
+    "ntlm_version_1",
+    "clients_without_mic_are_served",
+];
 
 fn main() -> ExitCode {
     // The profile whose answers smbtorture insists on.
@@ -62,7 +73,18 @@ fn main() -> ExitCode {
             Judge::ready()?.case_at(lab, &format!("security::{name}"), level)
         });
     }
+    for case in LOGONS {
+        suite = suite.case(format!("logon_{case}"), move |lab| {
+            configured(lab, MinAuthLevel::Integrity, &[])?;
+            Judge::ready()?.case_at(lab, &format!("logons::{case}"), "integrity")
+        });
+    }
     suite
+        .case("logon_without_mic_is_refused_where_configured", |lab| {
+            configured(lab, MinAuthLevel::Integrity, MIC_REQUIRED)?;
+            let case = "logons::clients_without_mic_are_refused";
+            Judge::ready()?.case_at(lab, case, "integrity")
+        })
         .case("low_levels_are_logged_with_their_method", low_levels)
         .case("privacy_refuses_signed_calls", privacy)
         .case(

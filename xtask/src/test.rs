@@ -50,6 +50,19 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
     steps.run("tests of the crates", || {
         counts.tests(tests(&no_suites, arguments.long))
     });
+    // A build without winbindd and Kerberos: whole walks and NTLM still work.
+    let plain = [
+        "test",
+        "--package",
+        "fsrvp-server",
+        "--no-default-features",
+        "--test",
+        "daemon",
+        "--no-fail-fast",
+    ];
+    steps.run("tests without the features", || {
+        counts.tests(tests(&plain, arguments.long))
+    });
     let mut built = None;
     steps.run("programs", || {
         built = Some(workspace::build_programs(false)?);

@@ -188,6 +188,17 @@ impl Agent {
         self.settle(now);
     }
 
+    /// Nobody finds any of the artefacts of a running [`Job::Remove`] any more. The job goes on
+    /// until that outlasts a power cut too, and what it removes stays owed until then; but "the
+    /// reply goes out when share *and* snapshot are out of sight" (PROTOCOL.md rule 14).
+    pub fn handle_out_of_sight(&mut self, now: Now, job: JobId) {
+        self.settle(now);
+        if let Some(numbers) = self.jobs.debts_of(job) {
+            self.removals_progress(now, &numbers, &BTreeMap::new());
+        }
+        self.settle(now);
+    }
+
     /// A commit of the store has ended; `Err` means that nothing of it is durable.
     pub fn handle_persisted(&mut self, now: Now, id: PersistId, result: Result<(), String>) {
         self.persisted(now, id, result);

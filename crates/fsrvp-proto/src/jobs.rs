@@ -87,6 +87,14 @@ impl Jobs {
         })
     }
 
+    /// The debts that a running job pays.
+    pub(crate) fn debts_of(&self, id: JobId) -> Option<Vec<u64>> {
+        match &self.running.get(&id)?.purpose {
+            Purpose::Debts(numbers) => Some(numbers.clone()),
+            Purpose::Lookup(_) | Purpose::Set(_) | Purpose::Orphan | Purpose::Retention(_) => None,
+        }
+    }
+
     /// The set has gone, or goes on without this job.
     pub(crate) fn disown(&mut self, id: JobId) {
         if let Some(job) = self.running.get_mut(&id) {

@@ -249,10 +249,15 @@ impl AgentCell {
                     }
                 }
                 Action::Run { id, job } => {
-                    let this = Weak::clone(&self.this);
-                    self.executor.start(id, job, move |outcome| {
-                        if let Some(this) = this.upgrade() {
-                            this.job_ended(id, outcome);
+                    let [teller, ender] = [&self.this; 2].map(Weak::clone);
+                    let out_of_sight = move || {
+                        if let Some(cell) = teller.upgrade() {
+                            cell.with(|agent, now| agent.handle_out_of_sight(now, id));
+                        }
+                    };
+                    self.executor.start(id, job, out_of_sight, move |outcome| {
+                        if let Some(cell) = ender.upgrade() {
+                            cell.job_ended(id, outcome);
                         }
                     });
                 }

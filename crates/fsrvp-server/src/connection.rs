@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::dispatch::{Dispatcher, Peer};
+use crate::eager::{Eager, Eagerness};
 use crate::log_gate::LogGate;
 use crate::metrics;
 use bytes::Bytes;
@@ -13,13 +14,19 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// A byte stream that carries PDUs.
 pub trait PduStream: Send {
     /// What has arrived, in any portions; `None` at the end of the stream. Cancel safe.
     fn read(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
+
+    /// What has arrived or arrives before `until`, without going to sleep. Where a stream cannot
+    /// tell, nothing has.
+    fn look(&mut self, _until: Instant) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
 
     /// Sends PDUs, on a pipe one a message.
     fn send(&mut self, pdus: &[Bytes]) -> impl Future<Output = io::Result<()>> + Send;
@@ -43,6 +50,8 @@ pub struct Service {
     pub refusals: Arc<LogGate>,
     /// Bounds the log lines about connections that we close: refused logons among them.
     pub closures: LogGate,
+    /// Whether one may look for the next call without going to sleep.
+    pub eagerness: Eagerness,
 }
 
 impl Service {
@@ -123,6 +132,7 @@ async fn drive<S: PduStream>(
     service: &Service,
 ) -> io::Result<Option<CloseReason>> {
     let mut output = Vec::new();
+    let mut eager = Eager::new(&service.eagerness);
     let mut reply: Option<Reply<'_>> = None;
     let mut stepped: Option<Stepped> = None;
     let sleep = tokio::time::sleep_until(service.clock.instant(Duration::MAX));
@@ -152,6 +162,17 @@ async fn drive<S: PduStream>(
         if !output.is_empty() {
             stream.send(&output).await?;
             output.clear();
+            if close.is_none()
+                && reply.is_none()
+                && stepped.is_none()
+                && association.wants_data()
+                && let Some(until) = eager.answered(Instant::now())
+                && let Some(bytes) = stream.look(until)?
+            {
+                eager.arrived(Instant::now());
+                association.handle_data(service.clock.monotonic(), &bytes);
+                continue;
+            }
         }
         if close.is_some() {
             return Ok(close);
@@ -200,6 +221,7 @@ async fn drive<S: PduStream>(
                         length = bytes.len(),
                         "received"
                     );
+                    eager.arrived(Instant::now());
                     association.handle_data(service.clock.monotonic(), &bytes);
                 }
                 None => return Ok(None),

@@ -8,6 +8,7 @@ use crate::config::{ListenConfig, MinAuthLevel, ProfileName, ServerConfig};
 use crate::connection::Service;
 use crate::connections::Connections;
 use crate::dispatch::{Dispatcher, Inspect};
+use crate::eager::Eagerness;
 use crate::environment::{Environment, EnvironmentError};
 use crate::events::History;
 use crate::executor::{Executor, Settings};
@@ -189,6 +190,7 @@ impl RunningServer {
             logon_limit: config.security.logon_limit,
             refusals,
             closures: LogGate::default(),
+            eagerness: Eagerness::default(),
         });
         let provider = {
             let (config, name, samba) = (config.clone(), name.clone(), environment.samba.clone());

@@ -4,7 +4,7 @@ use crate::connection::PduStream;
 use bytes::{Bytes, BytesMut};
 use fsrvp_samba::pipe::{MessageError, PipeConnection};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -18,6 +18,10 @@ const LINGER_BYTES: usize = 1 << 20;
 impl PduStream for PipeConnection {
     async fn read(&mut self) -> io::Result<Option<Bytes>> {
         self.reader.read().await.map_err(into_io)
+    }
+
+    fn look(&mut self, until: Instant) -> io::Result<Option<Bytes>> {
+        self.reader.look(until).map_err(into_io)
     }
 
     async fn send(&mut self, pdus: &[Bytes]) -> io::Result<()> {

@@ -262,6 +262,21 @@ pub trait SnapshotBackend: Send + Sync {
     /// `Busy`, `Conflict`, `Io`.
     fn delete(&self, copy: &CopyRef) -> Result<(), BackendError>;
 
+    /// As [`Self::delete`], and calls `out_of_sight` as soon as nobody finds the copy any more,
+    /// even if a power cut could still bring it back. Not called when the copy is still there.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    fn delete_telling(
+        &self,
+        copy: &CopyRef,
+        out_of_sight: &mut dyn FnMut(),
+    ) -> Result<(), BackendError> {
+        self.delete(copy)?;
+        out_of_sight();
+        Ok(())
+    }
+
     /// All copies of this backend, partial forms too, on the volumes that it knows or finds. A copy
     /// that is not listed may be on a volume that is not there now: `expose` tells.
     ///

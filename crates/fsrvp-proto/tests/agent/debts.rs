@@ -76,6 +76,41 @@ fn debts_outlive_a_restart() {
     assert_eq!(world.view().debts, []);
 }
 
+/// Rule 14: "The reply goes out when share *and* snapshot are out of sight".
+#[test]
+fn the_reply_does_not_wait_for_what_is_out_of_sight() {
+    for end in [None, Some(FailureKind::Other)] {
+        let mut world = World::new();
+        let (set, copies) = world.walk(0, &["a"], SetStatus::Recovered);
+        world.hold("remove");
+        let call = world.send(caller("10.0.0.1"), delete(set, copies[0], "a"));
+        let withdrawal = world.held("remove").unwrap();
+        world.agent.handle_out_of_sight(world.now, withdrawal);
+        world.pump();
+        assert_eq!(world.status(call), None, "the mapping is still stored");
+        world.done("remove");
+        let removal = world.held("remove").unwrap();
+        assert_eq!(world.status(call), None, "the snapshot is still in sight");
+        world.agent.handle_out_of_sight(world.now, removal);
+        world.pump();
+        assert_eq!(world.status(call), Some(Status::ZERO));
+        assert_eq!(world.view().debts.len(), 1, "a power cut may bring it back");
+        // Told twice, it is answered once; and the next set need not wait.
+        world.agent.handle_out_of_sight(world.now, removal);
+        world.pump();
+        assert_eq!(world.set_context(0), Status::ZERO);
+        match end {
+            None => world.done("remove"),
+            Some(failure) => world.fail("remove", failure),
+        }
+        let owed = usize::from(end.is_some());
+        assert_eq!(world.view().debts.len(), owed);
+        world.no_fate("remove");
+        world.pass(seconds(3));
+        assert_eq!(world.view().debts, []);
+    }
+}
+
 /// A volume that hangs keeps its own debts only.
 #[test]
 fn a_removal_that_hangs_holds_up_no_other_volume() {

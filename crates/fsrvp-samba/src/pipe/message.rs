@@ -5,7 +5,11 @@
 //! read of the client with at most one message.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::unix::OwnedReadHalf;
 
 /// Longest payload of a message.
 pub const MAX_MESSAGE: usize = u16::MAX as usize;
@@ -14,6 +18,8 @@ pub const MAX_MESSAGE: usize = u16::MAX as usize;
 const HEADER: usize = 2;
 /// First size of the receive buffer: a PDU of Windows' usual 4,280 bytes with its header fits.
 const READ_BUFFER: usize = 8 * 1024;
+/// What is taken at a time while looking for the next message.
+const LOOK_BUFFER: usize = 1024;
 
 /// The stream of messages is broken; the connection has to be closed.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +107,33 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
                 .saturating_sub(present),
             None if present == 0 => 0,
             None => HEADER.saturating_sub(present),
+        }
+    }
+}
+
+impl MessageReader<OwnedReadHalf> {
+    /// The payload of the next message if it is there or comes before `until`, without going to
+    /// sleep. The end of the stream is left to [`Self::read`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn look(&mut self, until: Instant) -> Result<Option<Bytes>, MessageError> {
+        let mut part = [0; LOOK_BUFFER];
+        loop {
+            if let Some(payload) = self.buffered()? {
+                return Ok(Some(payload));
+            }
+            match recv(self.stream.as_ref(), &mut part, RecvFlags::DONTWAIT) {
+                // The end, or what tokio has to see too.
+                Ok((0, _)) => return Ok(None),
+                Ok((length, _)) => {
+                    let received = part.get(..length).unwrap_or_default();
+                    self.buffer.extend_from_slice(received);
+                }
+                Err(Errno::AGAIN) if Instant::now() < until => std::hint::spin_loop(),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+                Err(errno) => return Err(MessageError::Io(errno.into())),
+            }
         }
     }
 }

@@ -95,11 +95,14 @@ impl Executor {
         Ok((base, selected))
     }
 
-    /// Starts a job; `done` is called exactly once, on the job's thread, when it has ended.
+    /// Starts a job. `out_of_sight` is called on the job's thread when nobody finds any of the
+    /// artefacts of a [`Job::Remove`] any more; `done` is called exactly once there, when the job
+    /// has ended.
     pub fn start(
         self: &Arc<Self>,
         id: JobId,
         job: Job,
+        out_of_sight: impl Fn() + Send + 'static,
         done: impl FnOnce(JobOutcome) + Send + 'static,
     ) {
         let cancelled = Arc::<AtomicBool>::default();
@@ -107,7 +110,7 @@ impl Executor {
         let this = Arc::clone(self);
         self.runtime.spawn_blocking(move || {
             let lost = lost_outcome(&job);
-            let run = AssertUnwindSafe(|| this.run(job, &cancelled));
+            let run = AssertUnwindSafe(|| this.run(job, &cancelled, &out_of_sight));
             let outcome = std::panic::catch_unwind(run).unwrap_or(lost);
             this.running().remove(&id);
             done(outcome);
@@ -128,7 +131,12 @@ impl Executor {
     }
 
     /// Runs a job to its end on this thread.
-    pub fn run(&self, job: Job, cancelled: &Arc<AtomicBool>) -> JobOutcome {
+    pub fn run(
+        &self,
+        job: Job,
+        cancelled: &Arc<AtomicBool>,
+        out_of_sight: &dyn Fn(),
+    ) -> JobOutcome {
         let within = |limit: Option<Duration>| Deadline {
             cancelled: Arc::clone(cancelled),
             ..Deadline::within(limit)
@@ -148,7 +156,7 @@ impl Executor {
             Job::Expose { shares, .. } => JobOutcome::Exposed(self.expose(&shares)),
             Job::Reach { share } => JobOutcome::Reached(self.reach(&share)),
             Job::Seal { shares, .. } => JobOutcome::Sealed(self.seal(&shares)),
-            Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts)),
+            Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts, out_of_sight)),
             Job::Keep { copies, .. } => JobOutcome::Kept(self.keep(&copies)),
             Job::InUse { shares } => JobOutcome::InUse(self.in_use(&shares)),
         }
@@ -168,19 +176,31 @@ impl Executor {
     }
 
     /// Removes shares, then copies; goes on past failures.
-    fn remove(&self, artefacts: Vec<Artefact>) -> Vec<(Artefact, Failure)> {
+    fn remove(
+        &self,
+        artefacts: Vec<Artefact>,
+        out_of_sight: &dyn Fn(),
+    ) -> Vec<(Artefact, Failure)> {
         let (shares, copies): (Vec<_>, Vec<_>) = artefacts
             .into_iter()
             .partition(|a| matches!(a, Artefact::Share(_)));
+        let mut in_sight = shares.len().saturating_add(copies.len());
+        let mut hidden = || {
+            in_sight = in_sight.saturating_sub(1);
+            if in_sight == 0 {
+                out_of_sight();
+            }
+        };
         shares
             .into_iter()
             .chain(copies)
             .filter_map(|artefact| {
                 let removed = match &artefact {
-                    Artefact::Share(name) => self.directory.withdraw(name),
-                    Artefact::Copy(copy) => self
-                        .backend(&copy.backend)
-                        .and_then(|backend| backend.delete(copy).map_err(Failure::from)),
+                    Artefact::Share(name) => self.directory.withdraw(name).map(|()| hidden()),
+                    Artefact::Copy(copy) => self.backend(&copy.backend).and_then(|backend| {
+                        let deleted = backend.delete_telling(copy, &mut hidden);
+                        deleted.map_err(Failure::from)
+                    }),
                 };
                 crash::point(match &artefact {
                     Artefact::Share(_) => "executor.remove.after_share",

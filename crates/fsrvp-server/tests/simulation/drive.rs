@@ -356,7 +356,13 @@ impl Simulation {
         let point = point(job.work.waiting(), strand);
         job.work.go_on(strand, fate);
         let has_ended = job.work.has_ended();
+        let out_of_sight = job.out_of_sight.swap(false, Ordering::Relaxed);
         self.note(format_args!("job {}: {point}: {fate:?}", id.0));
+        if out_of_sight {
+            self.note(format_args!("job {}: all is out of sight", id.0));
+            self.life().agent.handle_out_of_sight(now, id);
+            self.pump()?;
+        }
         if !has_ended {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use fsrvp_server::executor::Executor;
 use fsrvp_server::recovery::{self, Outcome, RecoveryError, Surroundings};
 use fsrvp_snapshot::{Backends, SnapshotBackend};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub(crate) struct RunningJob {
     pub(crate) job: Job,
     pub(crate) work: Work<JobOutcome>,
     pub(crate) cancelled: Arc<AtomicBool>,
+    /// What it removes is out of sight, and the agent has not been told yet.
+    pub(crate) out_of_sight: Arc<AtomicBool>,
     /// Strands that hang, and until when.
     pub(crate) hung: BTreeMap<usize, Duration>,
 }
@@ -135,13 +137,16 @@ impl Life {
             Arc::clone(&cancelled),
             job.clone(),
         );
+        let out_of_sight = Arc::<AtomicBool>::default();
+        let gone = Arc::clone(&out_of_sight);
         let work = Work::start(&world.forks, &first_copies(&job), move || {
-            executor.run(run, &flag)
+            executor.run(run, &flag, &|| gone.store(true, Ordering::Relaxed))
         });
         let running = RunningJob {
             job,
             work,
             cancelled,
+            out_of_sight,
             hung: BTreeMap::new(),
         };
         self.jobs.insert(id, running);

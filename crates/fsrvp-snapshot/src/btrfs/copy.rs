@@ -161,6 +161,16 @@ pub(super) fn delete(
     copies: &[ShadowCopyId],
     volume: VolumeKey,
 ) -> Result<(), BackendError> {
+    destroy_all(area, copies, volume)?;
+    make_durable(area)
+}
+
+/// Destroys every form of the copies; [`make_durable`] has to follow. Absent is success.
+pub(super) fn destroy_all(
+    area: &Area,
+    copies: &[ShadowCopyId],
+    volume: VolumeKey,
+) -> Result<(), BackendError> {
     for &copy in copies {
         for name in forms(copy) {
             if destroy(area, &name, volume)? {
@@ -169,7 +179,12 @@ pub(super) fn delete(
         }
     }
     crash::point("btrfs.delete.after_all");
-    // Also if nothing was there: an earlier call may have ended between removal and commit.
+    Ok(())
+}
+
+/// Makes removals durable. Also needed if nothing was there: an earlier call may have ended
+/// between removal and commit.
+pub(super) fn make_durable(area: &Area) -> Result<(), BackendError> {
     btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &area.path))
 }
 

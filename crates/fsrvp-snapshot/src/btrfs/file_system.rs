@@ -17,10 +17,16 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// A snapshot of a clean subvolume takes a few blocks; writers that go on need more at once.
 const LEAST_FREE: u64 = 16 << 20;
+
+/// A flush that is shorter leaves next to nothing to Commit.
+const SHORT_FLUSH: Duration = Duration::from_millis(20);
+/// How often a file system is flushed whose writers do not rest.
+const MOST_FLUSHES: usize = 4;
 
 /// A file system that copies are made on.
 #[derive(Debug)]
@@ -50,9 +56,18 @@ impl FileSystem {
         mount_id_at(&self.point) == Ok(self.mount)
     }
 
-    /// Writes everything back that the file system has in memory.
+    /// Writes everything back that the file system has in memory. What is written while a long
+    /// flush runs, and the metadata that the flush itself leaves to the next transaction, would be
+    /// paid for in Commit: so it is repeated as long as it takes long.
     pub(super) fn flush(&self) -> Result<(), BackendError> {
-        syncfs(&self.top).map_err(failed("syncfs", &self.point))
+        for _ in 0..MOST_FLUSHES {
+            let began = Instant::now();
+            syncfs(&self.top).map_err(failed("syncfs", &self.point))?;
+            if began.elapsed() < SHORT_FLUSH {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn check_space(&self) -> Result<(), BackendError> {

@@ -220,11 +220,23 @@ impl SnapshotBackend for Btrfs {
     }
 
     fn delete(&self, copy: &CopyRef) -> Result<(), BackendError> {
+        self.delete_telling(copy, &mut || {})
+    }
+
+    fn delete_telling(
+        &self,
+        copy: &CopyRef,
+        out_of_sight: &mut dyn FnMut(),
+    ) -> Result<(), BackendError> {
         let volume = VolumeKey::parse(&copy.volume)?;
         lock(&self.prepared).remove(&copy.copy);
         if let Some((file_system, area)) = self.area(volume)? {
             lock(&file_system.links).unlink(&area, copy.copy)?;
-            copy::delete(&area, &[copy.copy], volume)?;
+            copy::destroy_all(&area, &[copy.copy], volume)?;
+            out_of_sight();
+            copy::make_durable(&area)?;
+        } else {
+            out_of_sight();
         }
         lock(&self.leftovers).remove(&copy.copy);
         Ok(())

@@ -142,6 +142,16 @@ impl SnapshotBackend for SimBackend {
         })
     }
 
+    fn delete_telling(
+        &self,
+        copy: &CopyRef,
+        out_of_sight: &mut dyn FnMut(),
+    ) -> Result<(), BackendError> {
+        self.delete(copy)?;
+        out_of_sight();
+        self.step("make durable", Some(&copy.volume), || Ok(()))
+    }
+
     fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError> {
         let mut copies = self.step("list copies", None, || self.memory.enumerate())?;
         copies.retain(|copy| self.world.is_there(&copy.volume));
