@@ -150,24 +150,14 @@ async fn a_set_goes_on_after_the_daemon_was_killed() {
     client.set_context(auto_recovery()).await.unwrap();
 }
 
-/// A build without winbindd or Kerberos says at start what it cannot do.
+/// A build without Kerberos says at start what it cannot do.
 #[test]
 fn what_was_not_built_in_is_said_at_start() {
     let lab = Lab::new("");
     let daemon = lab.start();
-    for (feature, line) in [
-        (
-            cfg!(feature = "winbind"),
-            "logons cannot be checked by winbind: built without it",
-        ),
-        (
-            cfg!(feature = "kerberos"),
-            "kerberos is not offered: built without it",
-        ),
-    ] {
-        let log = daemon.log();
-        assert_eq!(log.contains(line), !feature, "{line}: {log}");
-    }
+    let line = "kerberos is not offered: built without it";
+    let log = daemon.log();
+    assert_eq!(log.contains(line), !cfg!(feature = "kerberos"), "{log}");
 }
 
 #[test]
