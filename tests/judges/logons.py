@@ -9,8 +9,6 @@ import hmac
 import os
 import struct
 
-from Cryptodome.Cipher import ARC4
-
 from fsrvp import Wrong, expect, guid
 from garbage import header, pipe
 
@@ -89,6 +87,12 @@ def timestamp_of(pairs):
     return b"\0" * 8
 
 
+def rc4(key, data):
+    from Cryptodome.Cipher import ARC4
+
+    return ARC4.new(key).encrypt(data)
+
+
 def md5_mac(key, data):
     return hmac.new(key, data, hashlib.md5).digest()
 
@@ -114,7 +118,7 @@ def authenticate(account, challenge, *, version, promised, mic):
     exported = os.urandom(16)
     payload, fields = b"", b""
     for data in (lm_response, nt_response, b"", user.encode("utf-16-le"), b"",
-                 ARC4.new(exchange).encrypt(exported)):
+                 rc4(exchange, exported)):
         fields += struct.pack("<HHI", len(data), len(data), 88 + len(payload))
         payload += data
     head = b"NTLMSSP\0" + struct.pack("<I", 3) + fields + struct.pack("<I", FLAGS) + VERSION
@@ -130,8 +134,8 @@ def mech_list_mic(exported):
     def derived(purpose):
         text = f"session key to client-to-server {purpose} key magic constant\0"
         return hashlib.md5(exported + text.encode()).digest()
-    seal = ARC4.new(derived("sealing"))
-    checksum = seal.encrypt(md5_mac(derived("signing"), struct.pack("<I", 0) + MECH_TYPES)[:8])
+    digest = md5_mac(derived("signing"), struct.pack("<I", 0) + MECH_TYPES)
+    checksum = rc4(derived("sealing"), digest[:8])
     return struct.pack("<I", 1) + checksum + struct.pack("<I", 0)
 
 
