@@ -5,6 +5,14 @@ use fsrvp_idl::{DateTime, FileTime, ShadowCopyId, ShareName};
 use std::fmt::Write as _;
 use uuid::Uuid;
 
+/// `inner` below `root`; an empty one is the root itself, without a slash at its end.
+pub(crate) fn below(root: std::path::PathBuf, inner: &std::path::Path) -> std::path::PathBuf {
+    if inner.as_os_str().is_empty() {
+        return root;
+    }
+    root.join(inner)
+}
+
 /// Longest file name, in bytes.
 const NAME_MAX: usize = 255;
 

@@ -1,8 +1,9 @@
 //! HTTP over the admin socket.
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 /// Longest time that the daemon may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks one daemon.
 #[derive(Debug, Clone)]
@@ -23,9 +24,7 @@ pub struct AdminClient {
 #[non_exhaustive]
 pub enum ClientError {
     /// Nobody answers on the socket.
-    #[error(
-        "cannot reach fsrvpd at {socket}: {source}; is it running, and may you use its socket?"
-    )]
+    #[error("cannot reach fsrvpd at {socket}: {source}; {}", hint(source))]
     Unreachable {
         /// The socket.
         socket: PathBuf,
@@ -41,7 +40,7 @@ pub enum ClientError {
         problem: String,
     },
     /// The answer is an error of the daemon.
-    #[error("fsrvpd answered {path} with {status}: {body}")]
+    #[error("{body}")]
     Refused {
         /// What was asked.
         path: String,
@@ -86,6 +85,32 @@ impl AdminClient {
     /// # Errors
     /// See [`ClientError`].
     pub fn get_bytes(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.send("GET", path, None)
+    }
+
+    /// Sends a request, with a body of JSON or none, and gives the answer as JSON.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn request<T: DeserializeOwned>(
+        &self,
+        verb: &'static str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<T, ClientError> {
+        let body = self.send(verb, path, body)?;
+        serde_json::from_slice(&body).map_err(|source| ClientError::NotUnderstood {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    fn send(
+        &self,
+        verb: &'static str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Bytes, ClientError> {
         let unreachable = |source| ClientError::Unreachable {
             socket: self.socket.clone(),
             source,
@@ -95,7 +120,7 @@ impl AdminClient {
             .build()
             .map_err(unreachable)?;
         runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.exchange(path))
+            tokio::time::timeout(PATIENCE, self.exchange(verb, path, body))
                 .await
                 .unwrap_or_else(|_| {
                     Err(ClientError::NoAnswer {
@@ -106,7 +131,12 @@ impl AdminClient {
         })
     }
 
-    async fn exchange(&self, path: &str) -> Result<Bytes, ClientError> {
+    async fn exchange(
+        &self,
+        verb: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Bytes, ClientError> {
         let stream = tokio::net::UnixStream::connect(&self.socket)
             .await
             .map_err(|source| ClientError::Unreachable {
@@ -121,9 +151,16 @@ impl AdminClient {
             .await
             .map_err(|error| broken(&error))?;
         let driver = tokio::spawn(connection);
-        let request = hyper::Request::get(path)
-            .header("host", "localhost")
-            .body(Empty::<Bytes>::new())
+        let mut request = hyper::Request::builder()
+            .method(verb)
+            .uri(path)
+            .header("host", "localhost");
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = request
+            .body(Full::new(Bytes::from(body)))
             .map_err(|error| broken(&error))?;
         let answer = sender
             .send_request(request)
@@ -142,7 +179,41 @@ impl AdminClient {
         Err(ClientError::Refused {
             path: path.to_owned(),
             status: status.as_u16(),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body: words(&body, path, status.as_u16()),
         })
+    }
+}
+
+/// What the daemon says, or that it says nothing that can be read.
+fn words(body: &[u8], path: &str, status: u16) -> String {
+    let body: Option<Body> = serde_json::from_slice(body).ok();
+    match body {
+        Some(body) => body.error.message,
+        None => format!("fsrvpd answered {path} with {status}"),
+    }
+}
+
+#[derive(Deserialize)]
+struct Body {
+    error: Inner,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    message: String,
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "is fsrvpd running? `systemctl status fsrvpd` tells; another socket is given with --socket"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "only root and the group that `[admin] group` names may use it"
+        }
+        std::io::ErrorKind::ConnectionRefused => {
+            "nobody listens there any more; start fsrvpd: `systemctl start fsrvpd`"
+        }
+        _ => "is it running, and may you use its socket?",
     }
 }

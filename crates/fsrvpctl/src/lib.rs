@@ -2,26 +2,40 @@
 
 mod backend_check;
 mod client;
-mod status;
+mod exit;
+mod generate;
+mod screen;
+mod time;
+mod verbs;
 
 use clap::{Parser, Subcommand};
+use screen::Screen;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use client::{AdminClient, ClientError};
+pub use exit::{Exit, Failure};
 
 /// Command line of `fsrvpctl`.
 #[derive(Debug, Parser)]
 #[command(
     name = "fsrvpctl",
     version,
-    about = "Ask and direct fsrvpd, the shadow copy agent"
+    about = "Ask and direct fsrvpd, the shadow copy agent",
+    after_help = exit::HELP,
+    max_term_width = 80
 )]
 pub struct Arguments {
-    /// The daemon's admin socket.
-    #[arg(long, global = true, default_value = "/run/fsrvpd/admin.sock")]
+    /// The daemon's admin socket
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/fsrvpd/admin.sock"
+    )]
     socket: PathBuf,
-    /// JSON for programs instead of text for people.
+    /// JSON for programs instead of text for people
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -30,43 +44,105 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Whether the daemon serves, and every shadow copy set that it knows.
+    /// Whether the daemon serves, and what it works on
     Status,
-    /// Try a backend program of the site: the checks that every backend has to pass.
+    /// All shadow copy sets
+    Sets,
+    /// One set: its copies, its phases on a time line, its events
+    Show(verbs::show::Show),
+    /// The shares, each with its volume, its backend and the reason
+    Shares,
+    /// The snapshot providers, as vssadmin lists them
+    Providers,
+    /// Open connections of clients
+    Connections,
+    /// End a set that is not recovered yet
+    Abort(verbs::acts::Set),
+    /// Seal an exposed set in its client's place: recovery is complete
+    Seal(verbs::acts::Set),
+    /// Remove a set, a copy or a kept snapshot
+    Delete(verbs::acts::Delete),
+    /// Try again what could not be removed, and end sets kept for long enough
+    Prune(verbs::acts::Prune),
+    /// The kept snapshots
+    Snapshots,
+    /// What each copy and each kept snapshot costs
+    Space,
+    /// The last events
+    Events(verbs::events::Events),
+    /// Events as they happen
+    Watch(verbs::events::Watch),
+    /// Check, show or reload the configuration
+    #[command(subcommand)]
+    Config(verbs::config::Config),
+    /// Show the log's level, or set it until the next restart
+    Log(verbs::config::Log),
+    /// Write a report for support: state, events, configuration; no secrets
+    Report(verbs::report::Report),
+    /// Try a backend program of the site: the checks that every backend has to pass
     BackendCheck(backend_check::BackendCheck),
+    /// Write the completions of a shell to the standard output
+    Completions(generate::Completions),
+    /// Write the manual pages into a directory
+    Man(generate::Man),
 }
 
-/// Exit code when the daemon cannot be asked.
-const UNREACHABLE: u8 = 3;
-/// Exit code when the daemon's answer is not understood.
-const FAILED: u8 = 1;
+/// The program: its command line, one verb, its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(arguments) => run(arguments),
+        Err(error) if error.use_stderr() => {
+            // Some of clap's own lines know no terminal.
+            let width = Screen::of_stderr().width();
+            let text = screen::wrap(&error.render().ansi().to_string(), width).join("\n");
+            let _ = writeln!(anstream::stderr(), "{text}");
+            ExitCode::from(Exit::Usage as u8)
+        }
+        Err(error) => error.exit(),
+    }
+}
 
 /// Runs one verb.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
     let client = AdminClient::new(arguments.socket);
+    let mut screen = Screen::of_stdout(arguments.json);
     let result = match arguments.verb {
-        // Asks no daemon.
+        // These ask no daemon.
         Verb::BackendCheck(check) => return backend_check::run(&check, arguments.json),
-        Verb::Status => status::run(&client, arguments.json),
+        Verb::Completions(completions) => completions.run(),
+        Verb::Man(man) => man.run(),
+        Verb::Config(config) => config.run(&client, &mut screen),
+        Verb::Status => verbs::status::run(&client, &mut screen),
+        Verb::Sets => verbs::sets::run(&client, &mut screen),
+        Verb::Show(show) => show.run(&client, &mut screen),
+        Verb::Shares => verbs::shares::run(&client, &mut screen),
+        Verb::Providers => verbs::providers::run(&client, &mut screen),
+        Verb::Connections => verbs::connections::run(&client, &mut screen),
+        Verb::Abort(set) => set.abort(&client, &mut screen),
+        Verb::Seal(set) => set.seal(&client, &mut screen),
+        Verb::Delete(delete) => delete.run(&client, &mut screen),
+        Verb::Prune(prune) => prune.run(&client, &mut screen),
+        Verb::Snapshots => verbs::snapshots::run(&client, &mut screen),
+        Verb::Space => verbs::space::run(&client, &mut screen),
+        Verb::Events(events) => events.run(&client, &mut screen),
+        Verb::Watch(watch) => watch.run(&client, &mut screen),
+        Verb::Log(log) => log.run(&client, &mut screen),
+        Verb::Report(report) => report.run(&client, &mut screen),
     };
-    match result {
-        Ok(text) => {
-            use std::io::Write as _;
-            let written = writeln!(std::io::stdout(), "{text}");
-            if written.is_ok() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(FAILED)
-            }
+    let written = screen.finish();
+    let failure = match (result, written) {
+        (Ok(()), Ok(())) => return ExitCode::SUCCESS,
+        // A reader that has gone, as `head`, is nobody's fault.
+        (Ok(()), Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            eprintln!("fsrvpctl: {error}");
-            let code = match error {
-                ClientError::Unreachable { .. } => UNREACHABLE,
-                _ => FAILED,
-            };
-            ExitCode::from(code)
-        }
-    }
+        (Ok(()), Err(error)) => Failure::new(Exit::Failed, error.to_string()),
+        (Err(failure), _) => failure,
+    };
+    let width = Screen::of_stderr().width();
+    let text = screen::wrap(&format!("fsrvpctl: {failure}"), width).join("\n");
+    let _ = writeln!(anstream::stderr(), "{text}");
+    ExitCode::from(failure.exit as u8)
 }

@@ -147,7 +147,7 @@ impl Btrfs {
         Ok(Kept {
             backend: self.name(),
             volume: volume.into(),
-            path: folder.join(entry).join(&mark.inner),
+            path: names::below(folder.join(entry), &mark.inner),
             share: mark.share,
             name: mark.name,
             created: mark.created,

@@ -2,7 +2,7 @@
 
 use super::{Files, Form, World, copy_of_path, copy_path};
 use crate::backend::{BackendError, Kept, Usage};
-use crate::names::share_folder;
+use crate::names::{self, share_folder};
 use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use fsrvp_proto::job::{BackendName, KeepSource, VolumeId};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ impl World {
             name: name.clone(),
             created: kept.created,
             copy: kept.copy,
-            path: path(folder, name).join(&kept.inner),
+            path: names::below(path(folder, name), &kept.inner),
         });
         kept.collect()
     }

@@ -1,0 +1,86 @@
+//! `fsrvpctl report`: one file with what support asks for.
+
+use crate::screen::Screen;
+use crate::{AdminClient, Exit, Failure};
+use serde_json::{Map, Value, json};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+/// What the daemon is asked for. None of it holds a password, key or ticket: the daemon has none to
+/// show, and files with secrets are named and not read.
+const PATHS: [&str; 13] = [
+    "/v1/health",
+    "/v1/sets",
+    "/v1/copies",
+    "/v1/mappings",
+    "/v1/shares",
+    "/v1/providers",
+    "/v1/jobs",
+    "/v1/debts",
+    "/v1/connections",
+    "/v1/snapshots",
+    "/v1/config",
+    "/v1/log",
+    "/v1/events",
+];
+
+/// Files of the system that tell how it is put together.
+const FILES: [&str; 4] = [
+    "/etc/os-release",
+    "/proc/sys/kernel/osrelease",
+    "/proc/self/mountinfo",
+    "/proc/filesystems",
+];
+
+/// What the command line says.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    /// The file; it must not exist yet
+    #[arg(default_value = "fsrvp-report.json")]
+    file: PathBuf,
+}
+
+impl Report {
+    pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
+        let mut answers = Map::new();
+        for path in PATHS {
+            // A daemon that does not run is a finding, not an obstacle.
+            let answer = match client.get::<Value>(path) {
+                Ok(answer) => answer,
+                Err(error) => json!({ "not_answered": error.to_string() }),
+            };
+            answers.insert(path.to_owned(), answer);
+        }
+        let metrics = client.get_bytes("/metrics").ok();
+        let metrics = metrics.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let files: Map<String, Value> = FILES
+            .iter()
+            .map(|path| {
+                let text = std::fs::read_to_string(path);
+                let text = text.unwrap_or_else(|error| format!("not read: {error}"));
+                ((*path).to_owned(), Value::String(text))
+            })
+            .collect();
+        let report = json!({
+            "fsrvpctl": env!("CARGO_PKG_VERSION"),
+            "daemon": answers,
+            "metrics": metrics,
+            "files": files,
+        });
+        let failed = |error: std::io::Error| {
+            let text = format!("{}: {error}", self.file.display());
+            Failure::new(Exit::Failed, text)
+        };
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.file)
+            .map_err(failed)?;
+        serde_json::to_writer_pretty(file, &report).map_err(|error| failed(error.into()))?;
+        let answer = json!({ "file": self.file });
+        let text = format!("{} is written; it holds no secrets", self.file.display());
+        super::show::acted(screen, &answer, text);
+        Ok(())
+    }
+}

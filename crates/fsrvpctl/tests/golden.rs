@@ -1,0 +1,499 @@
+//! Every verb against a daemon in this process: what people see at 80 columns, what programs read,
+//! and how each run ends.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
+
+use fsrvp_client::{FsrvpClient, Options, PipeIdentity};
+use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, Context, ShadowCopySetId};
+use fsrvp_samba::npa::AuthRequest;
+use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+const WAIT: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A daemon in this process, with one set in each of three states.
+struct Stage {
+    dir: PathBuf,
+    recovered: ShadowCopySetId,
+    exposed: ShadowCopySetId,
+}
+
+/// A process has one log and one set of figures, so there is one daemon.
+static STAGE: LazyLock<Stage> = LazyLock::new(Stage::set);
+
+impl Stage {
+    fn set() -> Self {
+        let dir = std::env::temp_dir().join(format!("fsrvpctl-golden.{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        let ncalrpc = dir.join("ncalrpc");
+        let mode = 0o755;
+        std::fs::DirBuilder::new()
+            .mode(mode)
+            .create(&ncalrpc)
+            .unwrap();
+        std::fs::create_dir(dir.join("docs")).unwrap();
+        let shares = serde_json::json!({
+            "names": ["LAB"],
+            "shares": [
+                { "name": "docs", "path": "/srv/docs" },
+                { "name": "sql", "path": "/srv/sql" },
+                { "name": "off", "path": "/srv/off" },
+            ]
+        });
+        std::fs::write(dir.join("shares.json"), shares.to_string()).unwrap();
+        let config = format!(
+            "[log]\nlevel = \"off\"\n[admin]\nsocket = {:?}\ngroup = \"daemon\"\n\
+             [[server]]\nname = \"LAB\"\nprofile = \"ws2012\"\nmin_auth_level = \"none\"\n\
+             static_shares = {:?}\npipe_directory = {:?}\nstate_dir = {:?}\nrun_dir = {:?}\n\
+             [[server.share]]\nname = \"docs\"\nkeep = {{ name = \"kept-{{copy}}\" }}\n\
+             [[server.share]]\nname = \"off\"\nbackend = \"none\"\n",
+            dir.join("admin.sock"),
+            dir.join("shares.json"),
+            ncalrpc.join("np"),
+            dir.join("state"),
+            dir.join("run"),
+        );
+        std::fs::write(dir.join("fsrvpd.toml"), config).unwrap();
+        let options = fsrvp_server::daemon::Options {
+            config: dir.join("fsrvpd.toml"),
+            check_only: false,
+            boot_id: None,
+            begin_anew: false,
+            inspect: None,
+        };
+        std::thread::spawn(move || fsrvp_server::daemon::run(&options).unwrap());
+        let begun = Instant::now();
+        while UnixStream::connect(dir.join("admin.sock")).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "the daemon does not start");
+            std::thread::yield_now();
+        }
+        // Everybody may look into the directory, so that the socket alone decides.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&dir, open).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (recovered, exposed) = runtime.block_on(walk(&ncalrpc.join("np/fssagentrpc")));
+        let stage = Self {
+            dir,
+            recovered,
+            exposed,
+        };
+        let begun = Instant::now();
+        while !stage.ctl(&["snapshots"]).0.contains("kept-") {
+            assert!(begun.elapsed() < PATIENCE, "no snapshot is kept");
+        }
+        stage
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("admin.sock")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fsrvpctl"));
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        command.env_remove("NO_COLOR").stdin(Stdio::null());
+        command
+    }
+
+    /// Standard output, standard error, exit code.
+    fn run(&self, arguments: &[&str]) -> (String, String, i32) {
+        outcome(self.command(arguments))
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> (String, i32) {
+        let (out, error, code) = self.run(arguments);
+        assert!(
+            code == 0 || out.is_empty() || arguments.contains(&"--json"),
+            "{arguments:?}: {out}"
+        );
+        (format!("{out}{error}"), code)
+    }
+}
+
+fn outcome(mut command: Command) -> (String, String, i32) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap();
+    (text(output.stdout), text(output.stderr), code)
+}
+
+async fn walk(pipe: &Path) -> (ShadowCopySetId, ShadowCopySetId) {
+    let session = AuthRequest::from(PipeIdentity {
+        account: "backup".to_owned(),
+        domain: "LAB".to_owned(),
+        sids: vec!["S-1-5-32-551".parse().unwrap()],
+        ..PipeIdentity::default()
+    });
+    let mut client = FsrvpClient::connect_pipe(pipe, &session, Options::default())
+        .await
+        .unwrap();
+    let mut sets = Vec::new();
+    for (share, recover) in [("docs", true), ("sql", false)] {
+        let context = Context::try_from(0x0040_0009).unwrap();
+        client.set_context(context).await.unwrap();
+        let unc = format!(r"\\LAB\{share}");
+        let set = client
+            .start_shadow_copy_set(ClientShadowCopySetId(uuid::Uuid::from_u128(1)))
+            .await
+            .unwrap();
+        let copy = ClientShadowCopyId(uuid::Uuid::from_u128(2));
+        client
+            .add_to_shadow_copy_set(copy, set, &unc)
+            .await
+            .unwrap();
+        client.prepare_shadow_copy_set(set, WAIT).await.unwrap();
+        client.commit_shadow_copy_set(set, WAIT).await.unwrap();
+        client.expose_shadow_copy_set(set, WAIT).await.unwrap();
+        if recover {
+            client.recovery_complete_shadow_copy_set(set).await.unwrap();
+        }
+        sets.push(set);
+    }
+    (sets[0], sets[1])
+}
+
+/// The same text every time: ids are numbered, times and durations are none.
+fn normal(text: &str) -> String {
+    let mut ids: HashMap<String, usize> = HashMap::new();
+    let chars: Vec<char> = text.chars().collect();
+    let mut normal = String::new();
+    let mut at = 0;
+    while at < chars.len() {
+        let rest: String = chars[at..].iter().take(36).collect();
+        if rest.len() == 36 && uuid::Uuid::parse_str(&rest).is_ok() {
+            let next = ids.len() + 1;
+            let number = ids.entry(rest).or_insert(next);
+            normal.push_str(&format!("{number:08}-0000-0000-0000-000000000000"));
+            at += 36;
+            continue;
+        }
+        let is_time = |text: &str| {
+            text.char_indices().all(|(at, c)| match at {
+                4 | 7 => c == '-',
+                10 => c == ' ' || c == 'T',
+                13 | 16 => c == ':',
+                _ => c.is_ascii_digit(),
+            })
+        };
+        let time: String = rest.chars().take(19).collect();
+        if time.len() == 19 && is_time(&time) {
+            normal.push_str("2026-01-01 00:00:00");
+            at += 19;
+            continue;
+        }
+        normal.push(chars[at]);
+        at += 1;
+    }
+    let lines: Vec<_> = normal.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
+}
+
+/// Verbs that show something and change nothing.
+const SHOWING: [&[&str]; 14] = [
+    &["status"],
+    &["sets"],
+    &["shares"],
+    &["providers"],
+    &["connections"],
+    &["snapshots"],
+    &["space"],
+    &["events"],
+    &["events", "--limit", "1"],
+    &["config", "show"],
+    &["config", "reload"],
+    &["log"],
+    &["prune"],
+    &["prune", "--age", "30d", "--count", "50"],
+];
+
+#[test]
+fn no_line_is_wider_than_80_columns_and_programs_read_json() {
+    let recovered = STAGE.recovered.to_string();
+    let show: &[&str] = &["show", &recovered];
+    for arguments in SHOWING.iter().copied().chain([show]) {
+        let (shown, code) = STAGE.ctl(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {shown}");
+        assert!(!shown.is_empty(), "{arguments:?}");
+        assert!(
+            !shown.contains('\u{1b}'),
+            "colours in a pipe: {arguments:?}"
+        );
+        for line in shown.lines() {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+        let json = [arguments, &["--json"]].concat();
+        let (json, _, code) = STAGE.run(&json);
+        assert_eq!(code, 0, "{arguments:?}");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(value.is_object(), "{arguments:?}: {json}");
+    }
+}
+
+#[test]
+fn what_people_see() {
+    let see = |arguments: &[&str]| normal(&STAGE.ctl(arguments).0);
+    assert_eq!(
+        see(&["providers"]),
+        "Provider name: 'Memory (tests)'\n   \
+         Provider type: Software\n   \
+         Provider Id: {00000001-0000-0000-0000-000000000000}\n   \
+         Version: 0.1.0\n"
+    );
+    assert_eq!(
+        see(&["shares"]),
+        "\
+docs on LAB
+  path      /srv/docs
+  backend   memory
+  why       the first that fits
+  volume    memory:/srv/docs
+  previous  /memory/previous/docs
+
+off on LAB
+  path     /srv/off
+  backend  none
+  why not  share off: /srv/off: the configuration says backend = none
+
+sql on LAB
+  path      /srv/sql
+  backend   memory
+  why       the first that fits
+  volume    memory:/srv/sql
+  previous  /memory/previous/sql
+"
+    );
+    let sets = see(&["sets"]);
+    let words: Vec<_> = sets
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let words: Vec<Vec<&str>> = words;
+    assert_eq!(words[0], ["SET", "STATUS", "FOR", "SHARES"]);
+    let of = |share: &str| {
+        words
+            .iter()
+            .find(|line| line.last() == Some(&share))
+            .unwrap()
+    };
+    assert_eq!(of("docs")[1], "recovered");
+    assert_eq!(of("sql")[1], "exposed");
+    let snapshots = see(&["snapshots"]);
+    assert_eq!(
+        snapshots,
+        "SHARE  CREATED (UTC)        NAME\n\
+         docs   2026-01-01 00:00:00  kept-00000001-0000-0000-0000-000000000000\n"
+    );
+    let space = see(&["space"]);
+    assert!(space.contains("volume of docs\n"), "{space}");
+    assert!(space.contains("copy      docs@{"), "{space}");
+    assert_eq!(see(&["log"]), "off\n");
+    assert_eq!(see(&["config", "reload"]), "nothing has changed\n");
+}
+
+#[test]
+fn a_beginning_of_an_id_is_enough() {
+    let id = STAGE.exposed.to_string();
+    let (whole, code) = STAGE.ctl(&["show", &id]);
+    assert_eq!(code, 0, "{whole}");
+    let (shown, code) = STAGE.ctl(&["show", &id[..13]]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains(&format!("set      {id}")), "{shown}");
+    assert!(shown.contains("status   exposed, writable"), "{shown}");
+    assert!(shown.contains("commit"), "{shown}");
+}
+
+#[test]
+fn each_failure_has_its_words_and_its_code() {
+    let recovered = STAGE.recovered.to_string();
+    let unknown = "00000000-0000-0000-0000-00000000abcd";
+    let cases: [(&[&str], i32, &str); 12] = [
+        (&[], 2, "Usage: fsrvpctl"),
+        (&["frobnicate"], 2, "unrecognized subcommand"),
+        (&["show", unknown], 4, "there is no set 00000000"),
+        (&["show", "not-an-id"], 2, "is no id of a set"),
+        (
+            &["show", "00000000-0000-0000-0000-0000"],
+            4,
+            "no set whose id begins with",
+        ),
+        (
+            &["abort", &recovered],
+            5,
+            "only a set short of recovered can be aborted",
+        ),
+        (
+            &["seal", &recovered],
+            5,
+            "only an exposed set can be sealed",
+        ),
+        (&["delete"], 2, "required arguments"),
+        (&["delete", "--copy", unknown], 4, "there is no copy"),
+        (
+            &["delete", "--snapshot", "docs", "nightly"],
+            4,
+            "there is no snapshot nightly of docs",
+        ),
+        (&["log", "a=b=c"], 2, "a=b=c"),
+        (
+            &["config", "check", "/does/not/exist.toml"],
+            6,
+            "cannot read /does/not/exist.toml",
+        ),
+    ];
+    for (arguments, expected, words) in cases {
+        let (out, error, code) = STAGE.run(arguments);
+        assert_eq!(code, expected, "{arguments:?}: {error}");
+        let flat = error.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(words), "{arguments:?}: {error}");
+        assert!(out.is_empty(), "{arguments:?}: {out}");
+        for line in error.lines() {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+    }
+    let (text, code) = STAGE.ctl(&[
+        "config",
+        "check",
+        STAGE.dir.join("fsrvpd.toml").to_str().unwrap(),
+    ]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fsrvpctl"));
+    command.args(["--socket", "/does/not/exist.sock", "status"]);
+    let (_, error, code) = outcome(command);
+    assert_eq!(code, 3);
+    assert!(error.contains("is fsrvpd running?"), "{error}");
+
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: other users can only be tried as root");
+        return;
+    }
+    let as_other = |group: &str| {
+        let plain = STAGE.command(&["sets"]);
+        let program = STAGE.dir.join("fsrvpctl");
+        // The build's directory may be closed to others.
+        if !program.exists() {
+            std::fs::copy(plain.get_program(), &program).unwrap();
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--clear-groups"]);
+        command.arg(format!("--regid={group}")).arg(program);
+        command.args(plain.get_args());
+        outcome(command)
+    };
+    let (_, error, code) = as_other("65534");
+    assert_eq!(code, 3, "a stranger: {error}");
+    let flat = error.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("only root and the group"), "{error}");
+    let (out, error, code) = as_other("daemon");
+    assert_eq!(code, 0, "a member of the group: {error}");
+    assert!(out.contains("SHARES"), "{out}");
+}
+
+#[test]
+fn a_report_has_everything_and_no_secrets() {
+    let file = STAGE.dir.join("report.json");
+    let path = file.to_str().unwrap();
+    let (text, code) = STAGE.ctl(&["report", path]);
+    assert_eq!(code, 0, "{text}");
+    let report = std::fs::read_to_string(&file).unwrap();
+    assert!(report.contains("fsrvp.set.committed") && report.contains("mountinfo"));
+    let report = report.replace("samba_passwords", "");
+    for secret in ["password", "nt_hash", "BEGIN PRIVATE"] {
+        assert!(
+            !report.to_lowercase().contains(&secret.to_lowercase()),
+            "{secret}"
+        );
+    }
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    // Nothing is overwritten.
+    let (_, error, code) = STAGE.run(&["report", path]);
+    assert_eq!(code, 1, "{error}");
+}
+
+#[test]
+fn events_are_watched_as_they_happen() {
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| STAGE.run(&["watch", "--count", "1"]));
+        // The watch begins with what comes after it; so something comes until it has seen one.
+        while !watching.is_finished() {
+            STAGE.ctl(&["prune"]);
+        }
+        let (seen, error, code) = watching.join().unwrap();
+        assert_eq!(code, 0, "{error}");
+        assert!(seen.contains("prune 0 sets"), "{seen}");
+        assert!(seen.contains("(uid "), "{seen}");
+    });
+}
+
+#[test]
+fn completions_and_manual_come_from_the_same_source() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (text, code) = STAGE.ctl(&["completions", shell]);
+        assert_eq!(code, 0);
+        assert!(
+            text.contains("backend-check") && text.contains("snapshots"),
+            "{shell}"
+        );
+    }
+    let pages = STAGE.dir.join("man");
+    STAGE.ctl(&["man", pages.to_str().unwrap()]);
+    for (page, words) in [
+        ("fsrvpctl.1", "Exit codes: 0 done"),
+        ("fsrvpctl-prune.1", "in place of the configured rule"),
+        ("fsrvpctl-config-check.1", "Check a configuration file"),
+    ] {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.contains(words), "{page}: {text}");
+    }
+}
+
+#[test]
+fn on_a_terminal_there_are_colours_unless_they_are_unwanted() {
+    let has_script = Command::new("script").arg("--version").output().is_ok();
+    if !has_script {
+        assert!(
+            std::env::var_os("FSRVP_REQUIRE_LAB").is_none(),
+            "script(1) is not installed"
+        );
+        println!("skipped: script(1) is not installed");
+        return;
+    }
+    let on_terminal = |columns: u32, environment: &str| {
+        let plain = STAGE.command(&["sets"]);
+        let words: Vec<_> = std::iter::once(plain.get_program())
+            .chain(plain.get_args())
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let line = format!("stty cols {columns}; {environment} {}", words.join(" "));
+        let mut command = Command::new("script");
+        command
+            .args(["-qec", &line, "/dev/null"])
+            .env("TERM", "xterm")
+            .stdin(Stdio::null());
+        outcome(command).0
+    };
+    assert!(on_terminal(80, "").contains("\u{1b}["));
+    assert!(!on_terminal(80, "NO_COLOR=1").contains("\u{1b}["));
+    for columns in [60, 80, 132] {
+        let shown = on_terminal(columns, "NO_COLOR=1");
+        let longest = shown
+            .lines()
+            .map(|line| line.trim_end().chars().count())
+            .max();
+        assert!(
+            longest <= usize::try_from(columns).ok(),
+            "{columns}: {shown}"
+        );
+    }
+}
