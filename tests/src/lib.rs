@@ -5,13 +5,16 @@
 //! because an agent has one shadow copy set in creation. The laboratory goes down when the last
 //! case has ended, whatever the outcome.
 
+mod injection;
 mod judge;
+pub mod operator;
 pub mod protected;
 pub mod restarts;
 mod suite;
 mod system;
 pub mod walk;
 
+pub use injection::Injection;
 pub use judge::Judge;
 pub use suite::{Case, CaseResult, Suite, fail};
 pub use system::debian;

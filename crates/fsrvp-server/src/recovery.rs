@@ -11,7 +11,7 @@ use fsrvp_proto::set::{SetStatus, ShadowCopySet};
 use fsrvp_proto::{Now, ShareDirectory};
 use fsrvp_snapshot::{BackendError, Backends};
 use fsrvp_sys::crash;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Why the daemon must not start.
@@ -123,9 +123,17 @@ pub fn run(
     found.shares.extend(lingering);
     let unseen = unseen(&table, &found, backends);
     found.copies.extend(unseen);
+    let recorded: BTreeMap<_, _> = recorded(&table)
+        .map(|exposure| (exposure.copy.copy, exposure.copy))
+        .collect();
     let recovered = recover(table, found, boot_id, now);
     for note in &recovered.report {
         report(note);
+        if let RecoveryNote::CopyVanished { copy, .. } = note
+            && let Some(copy) = recorded.get(copy)
+        {
+            forget(copy, backends);
+        }
     }
     if !recovered.edits.is_empty() {
         store.commit(&recovered.edits)?;
@@ -227,6 +235,20 @@ fn unseen(table: &Table, found: &Found, backends: &Backends) -> Vec<CopyRef> {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect()
+}
+
+/// A copy that does not exist any more may have left links to it, which go while its record is
+/// still there.
+fn forget(copy: &CopyRef, backends: &Backends) {
+    if let Some(backend) = backends.get(&copy.backend)
+        && let Err(error) = backend.delete(copy)
+    {
+        tracing::warn!(
+            copy = %copy.copy,
+            error = %Failure::from(error),
+            "recovery: links to a shadow copy that does not exist any more may be left"
+        );
+    }
 }
 
 /// What sets expose, or will expose. Those short of Committed count too: a cut that was made and

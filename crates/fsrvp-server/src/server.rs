@@ -24,12 +24,14 @@ use dcerpc_proto::assoc::{AssociationGroups, Interface, ServerConfig as Associat
 use dcerpc_proto::security::{AuthLevel, SecurityProvider};
 use dcerpc_security::verifier::UsersFileError;
 use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
+use fsrvp_proto::TableError;
 use fsrvp_proto::profile::Profile;
 use fsrvp_proto::{Agent, AgentConfig, ShareDirectory};
 use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
 use fsrvp_snapshot::{Backends, Choice};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -73,6 +75,14 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The records in the store cannot be used; they are left as they are.
+    #[error("the store {path}: {source}")]
+    Table {
+        /// The store's file.
+        path: PathBuf,
+        /// Why.
+        source: TableError,
+    },
     /// Recovery was not possible.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -343,6 +353,10 @@ fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
             store.forget();
             Err(lost.into())
         }
+        Err(RecoveryError::Table(source)) => Err(StartError::Table {
+            path: store.path().to_owned(),
+            source,
+        }),
         Err(error) => Err(error.into()),
     }
 }

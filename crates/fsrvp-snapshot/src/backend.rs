@@ -4,6 +4,7 @@ use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use fsrvp_proto::job::{
     BackendName, CopyRef, CopySource, Exposure, Failure, FailureKind, KeepSource, VolumeId,
 };
+use rustix::io::Errno;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,22 +107,25 @@ pub enum BackendError {
         reason: String,
     },
     /// The directory does not exist.
-    #[error("{0} does not exist")]
+    #[error("{0} does not exist; was it deleted, renamed or not mounted?")]
     NotFound(PathBuf),
     /// No space or quota left.
-    #[error("no space for a snapshot of {0}")]
+    #[error("no space, or no quota, for a snapshot on {0}; free some there")]
     NoSpace(String),
     /// The limit has passed; everything was undone.
-    #[error("the time limit passed")]
+    #[error(
+        "the commit took longer than commit_limit allows; everything was undone: let the volume do \
+         less at that time, or raise the limit"
+    )]
     Deadline,
     /// The owner of the work told it to stop; everything was undone.
-    #[error("cancelled")]
+    #[error("cancelled, as its set has gone")]
     Cancelled,
     /// Somebody still holds the artefact; worth repeating.
-    #[error("{0} is still in use")]
+    #[error("{0} is still in use; look for what has files open there")]
     Busy(String),
     /// The name exists but is not what this backend made: never touched.
-    #[error("{0} exists and is not ours")]
+    #[error("{0} exists and is not ours; move it away")]
     Conflict(PathBuf),
     /// The process lacks a right that the backend needs.
     #[error("{operation} on {path}: permission denied; run fsrvpd as root")]
@@ -132,7 +136,10 @@ pub enum BackendError {
         path: PathBuf,
     },
     /// A seal that was tried and did not hold.
-    #[error("the copy at {0} can still be written")]
+    #[error(
+        "the copy at {0} can still be written; something on this server writes to it by a path of \
+         its own, or smbd does not see our mounts"
+    )]
     NotSealed(PathBuf),
     /// A program that was asked refused, failed, or was not understood.
     #[error("{program}: {detail}")]
@@ -185,7 +192,24 @@ impl From<BackendError> for Failure {
             detail = format!("{detail}: {cause}");
             source = cause.source();
         }
+        if let BackendError::Io { source, .. } = &error
+            && let Some(hint) = hint(source)
+        {
+            detail = format!("{detail}; {hint}");
+        }
         Self { kind, detail }
+    }
+}
+
+/// What an operator can do about an error of the system.
+fn hint(error: &std::io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error)? {
+        Errno::ROFS => Some("remount its file system for writing"),
+        Errno::IO | Errno::UCLEAN => {
+            Some("its disk or file system is damaged: look at the kernel's log")
+        }
+        Errno::NODEV | Errno::NXIO => Some("mount its file system"),
+        _ => None,
     }
 }
 

@@ -372,13 +372,29 @@ impl Lab {
         all.into_iter().filter(is_winbindd).collect()
     }
 
+    /// Ends smbd; every client's connection breaks.
+    ///
+    /// # Errors
+    /// [`Error::LeftOver`].
+    pub fn stop_smbd(&self) -> Result<(), Error> {
+        samba::stop(self.dir(), "smbd")
+    }
+
+    /// Starts smbd.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`].
+    pub fn start_smbd(&self) -> Result<(), Error> {
+        samba::start_smbd(self.dir(), &self.record.options.programs, self.record.port)
+    }
+
     /// Restarts smbd; every client's connection breaks.
     ///
     /// # Errors
     /// As start and stop.
     pub fn restart_smbd(&self) -> Result<(), Error> {
-        samba::stop(self.dir(), "smbd")?;
-        samba::start_smbd(self.dir(), &self.record.options.programs, self.record.port)
+        self.stop_smbd()?;
+        self.start_smbd()
     }
 
     /// Restarts samba-dcerpcd.

@@ -8,10 +8,10 @@ use fsrvp_proto::job::{Failure, FailureKind};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MeansError {
     /// The registry has no such share.
-    #[error("there is no share {0:?} in Samba's registry")]
+    #[error("the share {0:?} does not exist in Samba's registry; was it deleted by hand?")]
     NotFound(String),
     /// A share of this name exists and does not bear our mark: it is left alone.
-    #[error("the share {0:?} exists and is not ours")]
+    #[error("the share {0:?} exists and is not ours; rename it")]
     Foreign(String),
     /// The means cannot be used now; another may.
     #[error("{0}")]

@@ -200,7 +200,11 @@ impl SambaDirectory {
         let missing = || {
             Failure::new(
                 FailureKind::NotFound,
-                format!("Samba has no share {:?}", name.as_str()),
+                format!(
+                    "Samba has no share {:?}; if it was deleted or renamed, begin a new backup \
+                     with the shares as they are now",
+                    name.as_str()
+                ),
             )
         };
         if SPECIAL.contains(&folded.as_str()) || folded.is_empty() {
@@ -244,7 +248,10 @@ impl SambaDirectory {
         if definition.get("available").is_some() && !definition.is_set("available") {
             return Err(Failure::new(
                 FailureKind::NotFound,
-                format!("the share {:?} is not available", name.as_str()),
+                format!(
+                    "the share {:?} is switched off; remove \"available = no\"",
+                    name.as_str()
+                ),
             ));
         }
         match definition.obstacle() {
@@ -304,7 +311,11 @@ impl ShareDirectory for SambaDirectory {
             .map(|publication| self.prepare(&view, publication))
             .collect::<Result<Vec<_>, _>>()?;
         crash::point("directory.publish.before");
-        self.with_means(|means| means.publish(&clones))?;
+        self.with_means(|means| means.publish(&clones))
+            .map_err(|error| {
+                let names = clones.iter().map(|clone| clone.definition.name.as_str());
+                unchanged(&view, names, error)
+            })?;
         crash::point("directory.publish.after");
         Ok(())
     }
@@ -316,7 +327,8 @@ impl ShareDirectory for SambaDirectory {
         for share in &mut shares {
             share.seal(&view.global);
         }
-        self.with_means(|means| means.redefine(&shares))?;
+        self.with_means(|means| means.redefine(&shares))
+            .map_err(|error| unchanged(&view, names.iter().map(String::as_str), error))?;
         crash::point("directory.read_only.after_redefine");
         let limit = self.config.disconnect_limit;
         let targets: Vec<Target> = shares.iter().map(target).collect();
@@ -344,7 +356,8 @@ impl ShareDirectory for SambaDirectory {
                 path: PathBuf::new(),
             },
         };
-        self.with_means(|means| means.remove(name))?;
+        self.with_means(|means| means.remove(name))
+            .map_err(|error| unchanged(&view, [name], error))?;
         crash::point("directory.withdraw.after_remove");
         // The share has gone whatever becomes of the connections: no client can come back.
         let limit = self.config.disconnect_limit;
@@ -419,6 +432,27 @@ fn target(share: &Definition) -> Target {
         name: share.name.clone(),
         path: share.get("path").unwrap_or_default().into(),
     }
+}
+
+/// The registry could not be changed for these shares.
+fn unchanged<'n>(
+    view: &View,
+    names: impl IntoIterator<Item = &'n str>,
+    error: MeansError,
+) -> Failure {
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let registry = view.facts.state_directory.join("registry.tdb");
+    let failure = Failure::from(error);
+    let detail = match failure.kind {
+        FailureKind::Other => format!(
+            "Samba's registry {} could not be changed for {names}: {}; make sure that its file \
+             system has space and can be written, and that nobody keeps it locked",
+            registry.display(),
+            failure.detail
+        ),
+        _ => failure.detail,
+    };
+    Failure { detail, ..failure }
 }
 
 fn unreadable(error: ConfigError) -> Failure {

@@ -1,6 +1,6 @@
 //! Prepare and Commit: every backend gets its own copies of the set, all together or none.
 
-use super::{Executor, in_share};
+use super::Executor;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Failure, FailureKind};
 use fsrvp_snapshot::Deadline;
@@ -22,7 +22,8 @@ impl Executor {
                     return Err(Failure::new(
                         FailureKind::NotFound,
                         format!(
-                            "share {}: its path was {} when it was added to the set and is {} now",
+                            "share {}: its path was {} when it was added to the set and is {} now; \
+                             begin a new set and add it again",
                             share.share,
                             share.path.display(),
                             base.path.display()
@@ -34,7 +35,7 @@ impl Executor {
         for (name, copies) in by_backend(copies) {
             self.backend(&name)?
                 .prepare(&copies, deadline)
-                .map_err(|error| in_share(&first_share(&copies), error.into()))?;
+                .map_err(|error| in_shares(&copies, error.into()))?;
         }
         crash::point("executor.prepare.after_all");
         Ok(())
@@ -82,7 +83,7 @@ impl Executor {
         let commit = |name: &BackendName, copies: &[CopySource]| {
             self.backend(name)?
                 .commit(copies, writable, deadline)
-                .map_err(|error| in_share(&first_share(copies), error.into()))
+                .map_err(|error| in_shares(copies, error.into()))
         };
         if groups.len() == 1 {
             return groups
@@ -127,11 +128,28 @@ fn by_backend(copies: &[CopySource]) -> ByBackend {
     groups
 }
 
-fn first_share(copies: &[CopySource]) -> fsrvp_idl::ShareName {
-    copies
-        .iter()
-        .flat_map(|source| &source.shares)
-        .map(|share| share.share.clone())
-        .next()
-        .unwrap_or_else(|| fsrvp_idl::ShareName::new("?"))
+/// Names the share that a failure is of: the one whose path or copy it speaks of, or all that it
+/// may be of.
+fn in_shares(copies: &[CopySource], failure: Failure) -> Failure {
+    let names = |sources: &[&CopySource]| {
+        let shares = sources.iter().flat_map(|source| &source.shares);
+        shares
+            .map(|share| share.share.to_string())
+            .collect::<Vec<_>>()
+    };
+    let is_named = |source: &&CopySource| {
+        let mut paths = source.shares.iter().map(|share| share.path.display());
+        failure.detail.contains(&source.copy.to_string())
+            || paths.any(|path| failure.detail.contains(&path.to_string()))
+    };
+    let mut concerned: Vec<_> = copies.iter().filter(is_named).collect();
+    if concerned.is_empty() {
+        concerned = copies.iter().collect();
+    }
+    let names = names(&concerned);
+    let word = if names.len() == 1 { "share" } else { "shares" };
+    Failure {
+        detail: format!("{word} {}: {}", names.join(", "), failure.detail),
+        ..failure
+    }
 }

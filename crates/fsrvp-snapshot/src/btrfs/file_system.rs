@@ -58,11 +58,12 @@ impl FileSystem {
 
     /// Writes everything back that the file system has in memory. What is written while a long
     /// flush runs, and the metadata that the flush itself leaves to the next transaction, would be
-    /// paid for in Commit: so it is repeated as long as it takes long.
-    pub(super) fn flush(&self) -> Result<(), BackendError> {
+    /// paid for in Commit: so it is repeated as long as it takes long. Errors name `share`, a
+    /// directory on it that people know.
+    pub(super) fn flush(&self, share: &Path) -> Result<(), BackendError> {
         for _ in 0..MOST_FLUSHES {
             let began = Instant::now();
-            syncfs(&self.top).map_err(failed("syncfs", &self.point))?;
+            syncfs(&self.top).map_err(failed("syncfs", share))?;
             if began.elapsed() < SHORT_FLUSH {
                 break;
             }
@@ -70,10 +71,11 @@ impl FileSystem {
         Ok(())
     }
 
-    pub(super) fn check_space(&self) -> Result<(), BackendError> {
-        let space = fstatvfs(&self.top).map_err(failed("statvfs", &self.point))?;
+    /// Refuses a file system that has no space for what a snapshot needs; the error names `share`.
+    pub(super) fn check_space(&self, share: &Path) -> Result<(), BackendError> {
+        let space = fstatvfs(&self.top).map_err(failed("statvfs", share))?;
         if space.f_bavail.saturating_mul(space.f_frsize) < LEAST_FREE {
-            return Err(BackendError::NoSpace(self.point.display().to_string()));
+            return Err(BackendError::NoSpace(share.display().to_string()));
         }
         Ok(())
     }

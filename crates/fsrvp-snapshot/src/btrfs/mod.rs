@@ -175,8 +175,10 @@ impl SnapshotBackend for Btrfs {
             lock(&self.prepared).insert(source.copy, plan);
             // The flush also makes a new area durable, and gives back what was deleted.
             if flushed.insert(file_system.id) {
-                file_system.flush()?;
-                file_system.check_space()?;
+                let first = source.shares.first();
+                let share = first.map_or(file_system.point.as_path(), |share| &share.path);
+                file_system.flush(share)?;
+                file_system.check_space(share)?;
             }
         }
         deadline.check()

@@ -1,0 +1,144 @@
+//! Starts that are refused: the operator is told why, and nothing is touched.
+
+use crate::room::{Mounted, Room};
+use fsrvp_testkit::{Lab, Run};
+use fsrvp_tests::{CaseResult, fail};
+use libtest_mimic::Failed;
+use redb::{Database, ReadableDatabase, TableDefinition};
+use std::fs;
+use std::path::Path;
+
+/// The message of a refused start has all of `parts`.
+fn is_refused(room: &Room<'_>, parts: &[&str]) -> CaseResult {
+    let said = room.start_is_refused()?;
+    if parts.iter().all(|part| said.contains(part)) {
+        return Ok(());
+    }
+    fail(format!("not all of {parts:?} in {said}"))
+}
+
+/// Two agents on one state directory: the second refuses, and the first does not notice.
+pub(crate) fn in_use(lab: &Lab) -> CaseResult {
+    let room = Room::enter(lab);
+    let first = lab
+        .agent_pid()
+        .map(|pid| pid.to_string())
+        .unwrap_or_default();
+    let result = is_refused(
+        &room,
+        &[
+            "lock is in use by another fsrvpd",
+            &first,
+            "a state_dir of its own",
+        ],
+    );
+    // The laboratory knows the last agent that it has started.
+    fs::write(lab.dir().join("agent/pid"), format!("{first}\n"))?;
+    result?;
+    room.recovers()
+}
+
+pub(crate) fn read_only(lab: &Lab) -> CaseResult {
+    let room = Room::enter(lab);
+    room.restarted_after(|| {
+        let _disk = Mounted::tmpfs(&lab.state_dir(), "1m")?;
+        let remount = Run::new("mount").args(["-o", "remount,ro"]);
+        remount.arg(lab.state_dir()).check()?;
+        let shown = lab.state_dir().display().to_string();
+        is_refused(
+            &room,
+            &[
+                "state directory",
+                &shown,
+                "Read-only file system",
+                "able to write there",
+            ],
+        )
+    })?;
+    room.recovers()
+}
+
+/// The file is as before after the start that it has refused; the right one is put back then.
+fn with_another_table(
+    lab: &Lab,
+    change: impl FnOnce(&mut Vec<u8>) -> CaseResult,
+    parts: &[&str],
+) -> CaseResult {
+    let room = Room::enter(lab);
+    room.restarted_after(|| {
+        let table = lab.state_dir().join("table.redb");
+        let whole = fs::read(&table)?;
+        let mut other = whole.clone();
+        change(&mut other)?;
+        fs::write(&table, &other)?;
+        let refused = is_refused(&room, parts);
+        let untouched = fs::read(&table)? == other;
+        fs::write(&table, &whole)?;
+        if !untouched {
+            return fail("the file was touched");
+        }
+        refused
+    })?;
+    room.recovers()
+}
+
+pub(crate) fn damaged(lab: &Lab) -> CaseResult {
+    let zeros = |table: &mut Vec<u8>| {
+        if let Some(inside) = table.get_mut(4096..) {
+            inside.fill(0);
+        }
+        Ok(())
+    };
+    let parts = [
+        "table.redb is damaged",
+        "left as it is",
+        "restore it from a backup",
+    ];
+    with_another_table(lab, zeros, &parts)?;
+    let short = |table: &mut Vec<u8>| {
+        table.truncate(1_000);
+        Ok(())
+    };
+    with_another_table(lab, short, &parts)
+}
+
+/// A record that a newer version has written: the start is refused, and the records stay.
+pub(crate) fn newer(lab: &Lab) -> CaseResult {
+    let room = Room::enter(lab);
+    room.restarted_after(|| {
+        let table = lab.state_dir().join("table.redb");
+        let whole = fs::read(&table)?;
+        let key = "set/0f0e0d0c-0b0a-0908-0706-050403020100";
+        let record = br#"{"version":9,"record":{"what":"a newer version knows"}}"#;
+        put(&table, key, record)?;
+        let parts = [
+            &*table.to_string_lossy(),
+            key,
+            "version 9",
+            "start the version of fsrvpd",
+        ];
+        let refused = is_refused(&room, &parts);
+        let kept = get(&table, key)?;
+        fs::write(&table, &whole)?;
+        if kept.as_deref() != Some(record) {
+            return fail("the record was touched");
+        }
+        refused
+    })?;
+    room.recovers()
+}
+
+const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
+
+fn put(table: &Path, key: &str, record: &[u8]) -> CaseResult {
+    let database = Database::open(table)?;
+    let write = database.begin_write()?;
+    write.open_table(RECORDS)?.insert(key, record)?;
+    Ok(write.commit()?)
+}
+
+fn get(table: &Path, key: &str) -> Result<Option<Vec<u8>>, Failed> {
+    let database = Database::open(table)?;
+    let read = database.begin_read()?.open_table(RECORDS)?;
+    Ok(read.get(key)?.map(|record| record.value().to_vec()))
+}
