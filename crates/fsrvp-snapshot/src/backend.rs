@@ -107,25 +107,22 @@ pub enum BackendError {
         reason: String,
     },
     /// The directory does not exist.
-    #[error("{0} does not exist; was it deleted, renamed or not mounted?")]
+    #[error("{0} does not exist")]
     NotFound(PathBuf),
     /// No space or quota left.
-    #[error("no space, or no quota, for a snapshot on {0}; free some there")]
+    #[error("no space for a snapshot of {0}")]
     NoSpace(String),
     /// The limit has passed; everything was undone.
-    #[error(
-        "the commit took longer than commit_limit allows; everything was undone: let the volume do \
-         less at that time, or raise the limit"
-    )]
+    #[error("the time limit passed")]
     Deadline,
     /// The owner of the work told it to stop; everything was undone.
-    #[error("cancelled, as its set has gone")]
+    #[error("cancelled")]
     Cancelled,
     /// Somebody still holds the artefact; worth repeating.
-    #[error("{0} is still in use; look for what has files open there")]
+    #[error("{0} is still in use")]
     Busy(String),
     /// The name exists but is not what this backend made: never touched.
-    #[error("{0} exists and is not ours; move it away")]
+    #[error("{0} exists and is not ours")]
     Conflict(PathBuf),
     /// The process lacks a right that the backend needs.
     #[error("{operation} on {path}: permission denied; run fsrvpd as root")]
@@ -136,10 +133,7 @@ pub enum BackendError {
         path: PathBuf,
     },
     /// A seal that was tried and did not hold.
-    #[error(
-        "the copy at {0} can still be written; something on this server writes to it by a path of \
-         its own, or smbd does not see our mounts"
-    )]
+    #[error("the copy at {0} can still be written")]
     NotSealed(PathBuf),
     /// A program that was asked refused, failed, or was not understood.
     #[error("{program}: {detail}")]
@@ -192,24 +186,40 @@ impl From<BackendError> for Failure {
             detail = format!("{detail}: {cause}");
             source = cause.source();
         }
-        if let BackendError::Io { source, .. } = &error
-            && let Some(hint) = hint(source)
-        {
+        if let Some(hint) = hint(&error) {
             detail = format!("{detail}; {hint}");
         }
         Self { kind, detail }
     }
 }
 
-/// What an operator can do about an error of the system.
-fn hint(error: &std::io::Error) -> Option<&'static str> {
-    match Errno::from_io_error(error)? {
-        Errno::ROFS => Some("remount its file system for writing"),
-        Errno::IO | Errno::UCLEAN => {
-            Some("its disk or file system is damaged: look at the kernel's log")
-        }
-        Errno::NODEV | Errno::NXIO => Some("mount its file system"),
-        _ => None,
+/// What an operator can do, where the error does not say it.
+fn hint(error: &BackendError) -> Option<&'static str> {
+    match error {
+        BackendError::NotFound(_) => Some("was it deleted, renamed or not mounted?"),
+        BackendError::NoSpace(_) => Some("free some there, or raise its quota"),
+        BackendError::Deadline => Some(
+            "everything was undone: let the volume do less at that time, or raise commit_limit",
+        ),
+        BackendError::Busy(_) => Some("look for what has it open"),
+        BackendError::Conflict(_) => Some("it is left alone: move it away"),
+        BackendError::NotSealed(_) => Some(
+            "something on this server writes to it by a path of its own, or smbd does not see our \
+             mounts",
+        ),
+        BackendError::Io { source, .. } => match Errno::from_io_error(source)? {
+            Errno::ROFS => Some("remount its file system for writing"),
+            Errno::IO | Errno::UCLEAN => {
+                Some("its disk or file system is damaged: look at the kernel's log")
+            }
+            Errno::NODEV | Errno::NXIO => Some("mount its file system"),
+            _ => None,
+        },
+        BackendError::Unsupported { .. }
+        | BackendError::Cancelled
+        | BackendError::Denied { .. }
+        | BackendError::Tool { .. }
+        | BackendError::Indeterminate { .. } => None,
     }
 }
 

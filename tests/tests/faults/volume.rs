@@ -106,7 +106,12 @@ pub(crate) fn served_area(room: &Room<'_>, volume: &str) -> Result<std::path::Pa
 
 pub(crate) fn full_at_the_cut(lab: &Lab) -> CaseResult {
     let status = Status::VSS_E_INSUFFICIENT_STORAGE;
-    cut_fails(lab, "error=ENOSPC", status, &["no space", "free some"])
+    cut_fails(
+        lab,
+        "error=ENOSPC",
+        status,
+        &["no space", "free some there"],
+    )
 }
 
 pub(crate) fn broken_at_the_cut(lab: &Lab) -> CaseResult {
