@@ -3,7 +3,7 @@
 use crate::backend::BackendError;
 use crate::error::failed;
 use fsrvp_idl::ShadowCopyId;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -36,6 +36,8 @@ pub(crate) fn to_write(
 }
 
 /// Opens the first regular file of the directory for writing; its error, if there is such a file.
+/// A file system in user space decides about the file's change, not about opening it: the mode that
+/// it has already is such a change.
 fn open_a_file(directory: &OwnedFd, via: &Path) -> Result<Option<Errno>, BackendError> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     for entry in Dir::read_from(directory).map_err(failed("read", via))? {
@@ -44,7 +46,10 @@ fn open_a_file(directory: &OwnedFd, via: &Path) -> Result<Option<Errno>, Backend
             continue;
         }
         return match openat(directory, entry.file_name(), flags, Mode::empty()) {
-            Ok(_) => Err(BackendError::NotSealed(via.to_owned())),
+            Ok(file) => match fstat(&file).and_then(|stat| fchmod(&file, stat.st_mode.into())) {
+                Err(Errno::ROFS) => Ok(Some(Errno::ROFS)),
+                Ok(()) | Err(_) => Err(BackendError::NotSealed(via.to_owned())),
+            },
             Err(errno) => Ok(Some(errno)),
         };
     }

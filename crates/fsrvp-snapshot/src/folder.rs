@@ -1,11 +1,12 @@
 //! Directories of ours, in which copies and links to them lie.
 
 use crate::backend::BackendError;
-use crate::error::{failed, failed_io};
-use rustix::fs::{Dir, Mode, OFlags, chmod, fchmod, fstat, mkdirat, openat};
+use crate::error::{failed, failed_io, unsupported};
+use crate::location::open_directory as open_path;
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, chmod, fchmod, fstat, mkdirat, openat, openat2};
 use rustix::io::Errno;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 
 /// Users pass through to their copies and see no names.
 pub(crate) const PASS_THROUGH: Mode = Mode::from_raw_mode(0o711);
@@ -18,6 +19,31 @@ pub(crate) struct Folder {
     pub(crate) fd: OwnedFd,
     /// As the SMB server reaches it.
     pub(crate) path: PathBuf,
+}
+
+impl Folder {
+    /// The directory, made with all that is missing above it.
+    pub(crate) fn make(path: &Path) -> Result<Self, BackendError> {
+        make_all(path)?;
+        let (parent, name) = (
+            path.parent(),
+            path.file_name().and_then(|name| name.to_str()),
+        );
+        let (parent, name) = (parent.unwrap_or(path), name.unwrap_or("."));
+        let outer = open_path(parent).map_err(failed("open", parent))?;
+        Ok(Self {
+            fd: make_directory(outer.as_fd(), name, PASS_THROUGH, path)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The directory if it exists and can be opened.
+    pub(crate) fn open(path: &Path) -> Option<Self> {
+        Some(Self {
+            fd: open_path(path).ok()?,
+            path: path.to_owned(),
+        })
+    }
 }
 
 /// Makes a directory and all that are missing above it, so that users can pass.
@@ -87,4 +113,33 @@ pub(crate) fn entries(directory: BorrowedFd<'_>, path: &Path) -> Result<Vec<Stri
         }
     }
     Ok(names)
+}
+
+/// Whether a path stays below where it starts: no root, no `..`.
+pub(crate) fn is_plain(path: &Path) -> bool {
+    path.components()
+        .all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Opens the share's directory in a copy, to see that it is there.
+///
+/// # Errors
+/// `NotFound`; `Unsupported` for a path that leads out of the copy.
+pub(crate) fn open_inner(root: &Path, inner: &Path) -> Result<OwnedFd, BackendError> {
+    let not_found = |errno| match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => BackendError::NotFound(root.join(inner)),
+        other => failed("open", root)(other),
+    };
+    if !is_plain(inner) {
+        return Err(unsupported(inner, "is no path below a volume"));
+    }
+    let directory = open_path(root).map_err(not_found)?;
+    let below = if inner.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        inner
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(&directory, below, flags, Mode::empty(), resolve).map_err(not_found)
 }

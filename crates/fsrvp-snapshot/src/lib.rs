@@ -19,6 +19,7 @@ pub mod names;
 mod previous;
 mod program;
 pub mod registry;
+pub mod zfs;
 
 pub use backend::{BackendError, Deadline, Kept, Probe, ProviderFacts, SnapshotBackend, Usage};
 pub use btrfs::{Btrfs, BtrfsConfig};
@@ -27,6 +28,7 @@ pub use exec::{Exec, ExecConfig, ExecLimits};
 pub use fsrvp_sys::crash;
 pub use memory::Memory;
 pub use registry::{Backends, Choice, Selected};
+pub use zfs::{Zfs, ZfsConfig};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -46,6 +46,11 @@ impl Identity {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
+    /// Whether both are in one file system, though perhaps through two mounts.
+    pub(crate) fn is_same_device(self, other: Self) -> bool {
+        self.device == other.device
+    }
+
     fn of(directory: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> rustix::io::Result<Self> {
         let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
         let found = statx(directory, path, flags | AtFlags::NO_AUTOMOUNT, wanted)?;

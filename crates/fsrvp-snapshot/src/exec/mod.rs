@@ -13,7 +13,7 @@ pub mod protocol;
 
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
 use crate::error::{failed, mount_table, unsupported};
-use crate::folder::{Folder, PASS_THROUGH, make_directory};
+use crate::folder::{Folder, is_plain, open_inner};
 use crate::guard::Guards;
 use crate::location::{Identity, Location, open_directory};
 use crate::names::{self, copy_id};
@@ -23,13 +23,13 @@ use crate::{attempt, lock};
 use fsrvp_idl::{ShadowCopyId, ShareName};
 use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, VolumeId};
 use protocol::{About, Copy, Done, Enumerated, Exposed, Probed, Request, Verb};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, readlinkat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, readlinkat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 use uuid::Uuid;
@@ -254,19 +254,6 @@ impl Exec {
         Ok((location, probe))
     }
 
-    /// The folder with the links, made if it is missing.
-    fn folder(&self) -> Result<Folder, BackendError> {
-        crate::folder::make_all(&self.base)?;
-        let parent = self.base.parent().unwrap_or(&self.base);
-        let outer = open_directory(parent).map_err(failed("open", parent))?;
-        let name = names::component(&self.config.name);
-        let fd = make_directory(outer.as_fd(), &name, PASS_THROUGH, &self.base)?;
-        Ok(Folder {
-            fd,
-            path: self.base.clone(),
-        })
-    }
-
     fn commit_all(
         &self,
         copies: &[CopySource],
@@ -342,26 +329,6 @@ impl Exec {
         };
         copies.iter().map(source).collect()
     }
-
-    /// The directory `inner` of a copy whose root the program gave.
-    fn open_inner(&self, root: &Path, inner: &Path) -> Result<OwnedFd, BackendError> {
-        let not_found = |errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => BackendError::NotFound(root.join(inner)),
-            other => failed("open", root)(other),
-        };
-        if !is_plain(inner) {
-            return Err(unsupported(inner, "is no path below a volume"));
-        }
-        let directory = open_directory(root).map_err(not_found)?;
-        let below = if inner.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            inner
-        };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        openat2(&directory, below, flags, Mode::empty(), resolve).map_err(not_found)
-    }
 }
 
 impl SnapshotBackend for Exec {
@@ -413,13 +380,13 @@ impl SnapshotBackend for Exec {
 
     fn expose(&self, exposure: &Exposure) -> Result<PathBuf, BackendError> {
         let copy = &exposure.copy;
-        let folder = self.folder()?;
+        let folder = Folder::make(&self.base)?;
         let Exposed { root } = self.ask_for(Verb::Expose, copy)?;
         if !root.is_absolute() {
             let detail = format!("{} is not an absolute path", root.display());
             return Err(self.not_an_answer(Verb::Expose, detail));
         }
-        self.open_inner(&root, &exposure.inner)?;
+        open_inner(&root, &exposure.inner)?;
         show(&folder, copy.copy, &root)?;
         lock(&self.links).link(
             &folder,
@@ -463,11 +430,7 @@ impl SnapshotBackend for Exec {
         self.guards.forget(copy.copy);
         self.ask_about(Verb::Delete, copy)?;
         // Only now: the program may have refused, and then the copy goes on being a version.
-        if let Ok(fd) = open_directory(&self.base) {
-            let folder = Folder {
-                fd,
-                path: self.base.clone(),
-            };
+        if let Some(folder) = Folder::open(&self.base) {
             lock(&self.links).unlink(&folder, copy.copy)?;
             hide(&folder, copy.copy)?;
         }
@@ -533,11 +496,6 @@ fn hide(folder: &Folder, copy: ShadowCopyId) -> Result<(), BackendError> {
         Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
         Err(errno) => Err(failed("unlink", &folder.path)(errno)),
     }
-}
-
-fn is_plain(path: &Path) -> bool {
-    path.components()
-        .all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Programs are told paths in JSON, which is text.
