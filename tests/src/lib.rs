@@ -12,6 +12,7 @@ pub mod protected;
 pub mod restarts;
 mod suite;
 mod system;
+pub mod torture;
 pub mod walk;
 
 pub use injection::Injection;

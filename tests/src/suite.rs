@@ -3,6 +3,7 @@
 use crate::Judge;
 use fsrvp_testkit::{
     AgentKind, Isolation, Lab, LabOptions, Run, laboratory_required, machine_fits, programs, sweep,
+    zfs,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
@@ -86,7 +87,10 @@ impl Suite {
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads = Some(1);
-        let unfit = machine_fits().err();
+        let unfit = machine_fits().err().or_else(|| match self.isolation {
+            Some(Isolation::Zfs) => zfs::unfit(),
+            Some(Isolation::Winbind | Isolation::Domain) | None => None,
+        });
         if let Some(why) = unfit.as_ref().filter(|_| !laboratory_required()) {
             println!("skipped: {why}");
         }

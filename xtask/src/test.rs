@@ -25,7 +25,8 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
     steps.run("Debian packages", || {
         lab::install(packages::BUILD)?;
         lab::install(packages::LABORATORY)?;
-        lab::install(packages::SUITES)
+        lab::install(packages::SUITES)?;
+        lab::install(packages::ZFS)
     });
     steps.run("format", || succeed(cargo(&["fmt", "--all", "--check"])));
     steps.run("floors", floors::run);

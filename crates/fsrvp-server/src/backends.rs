@@ -1,7 +1,9 @@
 //! The snapshot backends of a server, as its configuration has them.
 
 use crate::config::ServerConfig;
-use fsrvp_snapshot::{Backends, Btrfs, BtrfsConfig, Exec, ExecConfig, SnapshotBackend, TreeClone};
+use fsrvp_snapshot::{
+    Backends, Btrfs, BtrfsConfig, Exec, ExecConfig, SnapshotBackend, TreeClone, Zfs, ZfsConfig,
+};
 use std::sync::Arc;
 
 /// All backends of the server `name`: those that are probed for, in this order, and those that a
@@ -23,5 +25,13 @@ pub fn of(config: &ServerConfig, name: &str) -> Backends {
         }))
     };
     let clone = TreeClone::new(config.clone_backend(name));
-    Backends::new(vec![Arc::new(btrfs), Arc::new(clone)]).and_by_name(config.exec.iter().map(exec))
+    let zfs = Zfs::new(ZfsConfig {
+        program: config.zfs.program.clone(),
+        limit: config.zfs.limit,
+        server: name.to_owned(),
+        run_dir: config.run_dir.clone(),
+    });
+    let probed: Vec<Arc<dyn SnapshotBackend>> =
+        vec![Arc::new(btrfs), Arc::new(zfs), Arc::new(clone)];
+    Backends::new(probed).and_by_name(config.exec.iter().map(exec))
 }

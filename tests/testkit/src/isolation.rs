@@ -10,7 +10,9 @@ use std::path::Path;
 pub enum Isolation {
     /// `/run/samba`, where winbindd's socket is by the decision of Samba's build.
     Winbind,
-    /// That, a network of its own (only `lo`, all ports free), the host name `dc` and `/etc/hosts`.
+    /// The places of the whole machine that zfs-fuse insists on: its socket, lock and list of pools.
+    Zfs,
+    /// Winbindd's places, a network of its own (only `lo`, all ports free), the host name `dc` and `/etc/hosts`.
     Domain,
 }
 
@@ -19,6 +21,10 @@ const INSIDE: &str = "FSRVP_ISOLATED";
 
 /// Kerberos' configuration inside [`Isolation::Domain`].
 pub(crate) const KRB5_CONF: &str = "/run/samba/krb5.conf";
+
+/// Symbolic links from `/var` to `/run` stay as they are.
+const RUN_ZFS: &str = "for place in /run/zfs /run/lock/zfs /var/lib/zfs; do \
+                       mkdir -p $place && mount -t tmpfs none $place || exit; done";
 
 const RUN_SAMBA: &str = "mkdir -p /run/samba && mount -t tmpfs none /run/samba";
 
@@ -34,6 +40,7 @@ impl Isolation {
         }
         let (spaces, prepare): (&[&str], String) = match self {
             Self::Winbind => (&["--mount"], RUN_SAMBA.to_owned()),
+            Self::Zfs => (&["--mount"], RUN_ZFS.to_owned()),
             Self::Domain => (
                 &["--mount", "--net", "--uts"],
                 format!(

@@ -4,7 +4,7 @@ use crate::agent::{
     self, AgentFiles, AgentKind, AgentSettings, MinAuthLevel, Profile, SERVER_NAME,
 };
 use crate::samba::{self, Account, Accounts, SambaFiles, SambaPrograms};
-use crate::volume::{self, Share, ShareKey};
+use crate::volume::{self, Share, ShareKey, Storage};
 use crate::{Environment, Error, Run, disk, mounts, place, process, system};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -46,6 +46,8 @@ pub struct LabOptions {
     volume_bytes: u64,
     #[serde(default)]
     single_disk: bool,
+    #[serde(default)]
+    storage: Storage,
 }
 
 impl LabOptions {
@@ -68,6 +70,7 @@ impl LabOptions {
             system: None,
             volume_bytes: 8 << 30,
             single_disk: false,
+            storage: Storage::Btrfs,
         }
     }
 
@@ -95,6 +98,14 @@ impl LabOptions {
     #[must_use]
     pub fn single_disk(mut self) -> Self {
         self.single_disk = true;
+        self
+    }
+
+    /// Puts the shares that are on btrfs elsewhere on ZFS. Only inside
+    /// [`Isolation::Zfs`](crate::Isolation).
+    #[must_use]
+    pub fn zfs(mut self) -> Self {
+        self.storage = Storage::Zfs;
         self
     }
 
@@ -263,9 +274,21 @@ impl Lab {
         if options.single_disk {
             disk::create(dir)?;
         }
-        volume::create(dir, options.volume_bytes, options.single_disk)?;
+        volume::create(
+            dir,
+            options.volume_bytes,
+            options.single_disk,
+            options.storage,
+        )?;
         let timeout = options.settings.sequence_timeout;
-        samba::write_conf(dir, &options.agent, *port, &self.shares, timeout)?;
+        let conf = samba::Conf {
+            agent: &options.agent,
+            port: *port,
+            shares: &self.shares,
+            timeout,
+            storage: options.storage,
+        };
+        conf.write(dir)?;
         samba::create_accounts(&files, &options.programs, accounts)?;
         let agent_files = AgentFiles::of(dir);
         let pipes = files.pipe_directory();

@@ -28,6 +28,7 @@ mod run;
 mod samba;
 mod system;
 mod volume;
+pub mod zfs;
 
 pub use agent::{AgentKind, MinAuthLevel, Profile};
 pub use embedded::{Embedded, EmbeddedOptions};

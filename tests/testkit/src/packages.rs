@@ -61,6 +61,9 @@ pub const SUITES: &[Package] = &[
     package("python3-venv", "/usr/lib/python3*/ensurepip/__init__.py"),
 ];
 
+/// ZFS in user space: the only one that runs without a kernel module.
+pub const ZFS: &[Package] = &[package("zfs-fuse", "zfs-fuse")];
+
 /// The evidence of those packages that are not installed.
 #[must_use]
 pub fn missing_programs(packages: &[Package]) -> Vec<&'static str> {

@@ -1,9 +1,9 @@
 //! A private Samba: configuration, accounts, smbd and a standalone samba-dcerpcd.
 
-use crate::agent::{AgentKind, SERVER_NAME};
+use crate::agent::{AgentFiles, AgentKind, SERVER_NAME};
 use crate::packages::expand;
 use crate::process::{self, MARK};
-use crate::volume::{Share, ShareKey, directory, mounts_directory};
+use crate::volume::{Share, ShareKey, Storage, directory, mounts_directory};
 use crate::{Error, Run, SequenceTimeout};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -136,31 +136,76 @@ impl SambaFiles {
     }
 }
 
-/// Writes smb.conf.
-pub(crate) fn write_conf(
-    dir: &Path,
-    agent: &AgentKind,
-    port: u16,
-    shares: &[Share],
-    timeout: Option<SequenceTimeout>,
-) -> Result<(), Error> {
-    let files = SambaFiles::of(dir);
-    for name in ["private", "lock", "state", "cache", "pid", "ncalrpc", "log"] {
-        directory(&files.root.join(name))?;
+/// What smb.conf has to say.
+pub(crate) struct Conf<'a> {
+    pub(crate) agent: &'a AgentKind,
+    pub(crate) port: u16,
+    pub(crate) shares: &'a [Share],
+    pub(crate) timeout: Option<SequenceTimeout>,
+    pub(crate) storage: Storage,
+}
+
+impl Conf<'_> {
+    /// Writes it.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
+        let files = SambaFiles::of(dir);
+        for name in ["private", "lock", "state", "cache", "pid", "ncalrpc", "log"] {
+            directory(&files.root.join(name))?;
+        }
+        let mut text = global_section(&files.root, self.port);
+        if let AgentKind::Samba { workers } = self.agent {
+            text.push_str(&format!("    rpcd_fsrvp:num_workers = {workers}\n"));
+        }
+        if let Some(timeout) = self.timeout {
+            // smbtorture reads the same file, and whole seconds.
+            let seconds = timeout.short.as_secs().max(1);
+            text.push_str(&format!("    fss:sequence timeout = {seconds}\n"));
+        }
+        for share in self.shares {
+            text.push_str(&self.share_section(dir, share));
+        }
+        fs::write(&files.conf, text).map_err(Error::file(&files.conf))
     }
-    let mut text = global_section(&files.root, port);
-    if let AgentKind::Samba { workers } = agent {
-        text.push_str(&format!("    rpcd_fsrvp:num_workers = {workers}\n"));
+
+    fn share_section(&self, dir: &Path, share: &Share) -> String {
+        let path = share.path.display();
+        let mut section = format!(
+            "\n[{}]\n    path = {path}\n    read only = no\n",
+            share.name
+        );
+        let (modules, snapdir) = match self.agent {
+            // Samba's own agent needs the module that makes its snapshots, and puts them into the share.
+            AgentKind::Samba { .. } => ("btrfs", share.path.clone()),
+            AgentKind::Fsrvpd(_) => ("", self.previous_versions(dir, share)),
+        };
+        let torture = share.key == ShareKey::Torture;
+        let modules = match (torture, share.key.is_subvolume()) {
+            (true, _) => format!("shadow_copy2 {modules}"),
+            (false, true) => modules.to_owned(),
+            (false, false) => String::new(),
+        };
+        if !modules.is_empty() {
+            section.push_str(&format!("    vfs objects = {}\n", modules.trim_end()));
+        }
+        if modules.contains("btrfs") {
+            section.push_str("    btrfs: manipulate snapshots = yes\n");
+        }
+        if torture {
+            section.push_str(&format!("    shadow:snapdir = {}\n", snapdir.display()));
+        }
+        section
     }
-    if let Some(timeout) = timeout {
-        // smbtorture reads the same file, and whole seconds.
-        let seconds = timeout.short.as_secs().max(1);
-        text.push_str(&format!("    fss:sequence timeout = {seconds}\n"));
+
+    /// Where fsrvpd shows a share's copies by the time at which they were made.
+    fn previous_versions(&self, dir: &Path, share: &Share) -> PathBuf {
+        let area = match self.storage {
+            Storage::Btrfs => mounts_directory(dir)
+                .join("btrfs1/.fsrvpd")
+                .join(SERVER_NAME),
+            Storage::Zfs => AgentFiles::of(dir).run.join("zfs"),
+        };
+        area.join("previous").join(share.name)
     }
-    for share in shares {
-        text.push_str(&share_section(dir, agent, share));
-    }
-    fs::write(&files.conf, text).map_err(Error::file(&files.conf))
 }
 
 fn global_section(root: &Path, port: u16) -> String {
@@ -200,44 +245,6 @@ fn global_section(root: &Path, port: u16) -> String {
     force directory mode = 0777
 "
     )
-}
-
-fn share_section(dir: &Path, agent: &AgentKind, share: &Share) -> String {
-    let path = share.path.display();
-    let mut section = format!(
-        "\n[{}]\n    path = {path}\n    read only = no\n",
-        share.name
-    );
-    let (modules, snapdir) = match agent {
-        // Samba's own agent needs the module that makes its snapshots, and puts them into the share.
-        AgentKind::Samba { .. } => ("btrfs", share.path.clone()),
-        AgentKind::Fsrvpd(_) => ("", previous_versions(dir, share)),
-    };
-    let torture = share.key == ShareKey::Torture;
-    let modules = match (torture, share.key.is_subvolume()) {
-        (true, _) => format!("shadow_copy2 {modules}"),
-        (false, true) => modules.to_owned(),
-        (false, false) => String::new(),
-    };
-    if !modules.is_empty() {
-        section.push_str(&format!("    vfs objects = {}\n", modules.trim_end()));
-    }
-    if modules.contains("btrfs") {
-        section.push_str("    btrfs: manipulate snapshots = yes\n");
-    }
-    if torture {
-        section.push_str(&format!("    shadow:snapdir = {}\n", snapdir.display()));
-    }
-    section
-}
-
-/// Where fsrvpd shows a share's copies by the time at which they were made.
-fn previous_versions(dir: &Path, share: &Share) -> PathBuf {
-    mounts_directory(dir)
-        .join("btrfs1/.fsrvpd")
-        .join(SERVER_NAME)
-        .join("previous")
-        .join(share.name)
 }
 
 /// Creates the accounts and the groups that make their tokens.

@@ -1,9 +1,23 @@
 //! The laboratory's file systems and what is shared from them.
 
+use crate::zfs::{self, ZfsFuse};
 use crate::{Error, Run, place};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// What the first and the second file system of a laboratory are. Whatever they are, their names stay
+/// `btrfs1` and `btrfs2`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Storage {
+    /// btrfs, with subvolumes.
+    #[default]
+    Btrfs,
+    /// Pools of zfs-fuse, with data sets. Only inside [`Isolation::Zfs`](crate::Isolation).
+    Zfs,
+}
 
 /// What a share is for. The name is the key in the laboratory's environment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,14 +140,28 @@ pub(crate) fn mounts_directory(dir: &Path) -> PathBuf {
 
 /// Makes the images, the file systems and the shares' directories, everything mounted.
 /// On a single disk the btrfs file systems are there already.
-pub(crate) fn create(dir: &Path, size: u64, single_disk: bool) -> Result<(), Error> {
+pub(crate) fn create(
+    dir: &Path,
+    size: u64,
+    single_disk: bool,
+    storage: Storage,
+) -> Result<(), Error> {
     let mounts = mounts_directory(dir);
+    if storage == Storage::Zfs {
+        let images = dir.join("images");
+        directory(&images)?;
+        // Ends with the laboratory's other processes.
+        ZfsFuse::start(&images, dir)?.keep();
+        for name in ["btrfs1", "btrfs2"] {
+            zfs::create_pool(name, &images.join(name), size, &mounts.join(name))?;
+        }
+    }
     for (name, make) in [
         ("btrfs1", Run::new("mkfs.btrfs").arg("--quiet")),
         ("btrfs2", Run::new("mkfs.btrfs").arg("--quiet")),
         ("xfs", Run::new("mkfs.xfs").args(["-q", "-m", "reflink=1"])),
     ] {
-        if single_disk && name.starts_with("btrfs") {
+        if (single_disk || storage == Storage::Zfs) && name.starts_with("btrfs") {
             continue;
         }
         let image = image(dir, name, size)?;
@@ -156,10 +184,13 @@ pub(crate) fn create(dir: &Path, size: u64, single_disk: bool) -> Result<(), Err
     .into_iter()
     .chain(["btrfs2/data"])
     {
-        Run::new("btrfs")
-            .args(["subvolume", "create"])
-            .arg(mounts.join(subvolume))
-            .check()?;
+        match storage {
+            Storage::Btrfs => Run::new("btrfs")
+                .args(["subvolume", "create"])
+                .arg(mounts.join(subvolume))
+                .check()?,
+            Storage::Zfs => Run::new("zfs").args(["create", subvolume]).check()?,
+        };
     }
     for share in shares(dir) {
         directory(&share.path)?;

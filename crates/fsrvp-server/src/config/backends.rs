@@ -4,13 +4,33 @@ use super::ServerConfig;
 use fsrvp_snapshot::ExecLimits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Words that no `[[server.exec]]` may have as its name.
 const TAKEN: [&str; 8] = [
     "auto", "none", "btrfs", "zfs", "clone", "copy", "exec", "memory",
 ];
+
+/// `[server.zfs]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ZfsConfig {
+    /// The program: an absolute path, or a name on the path of the system's directories.
+    pub program: PathBuf,
+    /// Longest time of one call of it.
+    #[serde(with = "humantime_serde")]
+    pub limit: Duration,
+}
+
+impl Default for ZfsConfig {
+    fn default() -> Self {
+        Self {
+            program: "zfs".into(),
+            limit: Duration::from_secs(60),
+        }
+    }
+}
 
 /// `[[server.exec]]`: a backend that is a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +86,9 @@ impl From<ExecLimitsConfig> for ExecLimits {
 
 /// Key and problem, as in the rest of the validation.
 pub(super) fn check(server: &ServerConfig) -> Result<(), (String, String)> {
+    if server.zfs.limit.is_zero() {
+        return Err(("zfs.limit".into(), "must be longer than zero".into()));
+    }
     let mut names = BTreeSet::new();
     for exec in &server.exec {
         let refuse = |problem: String| Err((format!("exec {:?}", exec.name), problem));
@@ -108,7 +131,7 @@ pub(super) fn check(server: &ServerConfig) -> Result<(), (String, String)> {
 
 /// What `backend` of a share may say.
 pub(super) fn names(server: &ServerConfig) -> Vec<&str> {
-    let mut names = vec!["auto", "none", "btrfs", "clone", "memory"];
+    let mut names = vec!["auto", "none", "btrfs", "zfs", "clone", "memory"];
     names.extend(server.exec.iter().map(|exec| &*exec.name));
     names
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use backends::{ExecConfig, ExecLimitsConfig};
+pub use backends::{ExecConfig, ExecLimitsConfig, ZfsConfig};
 pub use clone::{CloneConfig, HardLinks};
 pub use keep::KeepConfig;
 pub use retention::RetentionConfig;
@@ -193,6 +193,9 @@ pub struct ServerConfig {
     /// `[[server.exec]]`
     #[serde(default)]
     pub exec: Vec<ExecConfig>,
+    /// `[server.zfs]`
+    #[serde(default)]
+    pub zfs: ZfsConfig,
     /// `[server.clone]`
     #[serde(default)]
     pub clone: CloneConfig,

@@ -1,7 +1,7 @@
 //! One copy: the snapshot, the clone that shows it, and the clone's mount.
 
 use super::dataset::{DataSet, Volume, is_zfs};
-use super::tool::{Complaint, Tool, ToolError};
+use super::tool::{Complaint, Tool, ToolError, not_understood};
 use super::{CLONE, CLONED, OWNER, SEALED, SERVER, WRITABLE, Zfs};
 use crate::backend::{BackendError, Deadline};
 use crate::error::{failed, mount_table};
@@ -151,18 +151,24 @@ impl Zfs {
     }
 
     /// All snapshots of this server's.
-    pub(super) fn ours(&self) -> Result<Vec<(String, ShadowCopyId)>, ToolError> {
+    pub(super) fn ours(&self) -> Result<Vec<(String, ShadowCopyId)>, BackendError> {
         let columns = format!("name,{SERVER},{OWNER}");
         let arguments = ["list", "-H", "-o", &columns, "-t", "snapshot"];
-        let rows = self.tool.rows(arguments, &Deadline::default())?;
-        let ours = |row: &Vec<String>| match row.as_slice() {
-            [name, server, owner] if *server == self.folder && *owner == self.owner => {
-                let (data_set, copy) = parse_snapshot(name)?;
-                Some((data_set.to_owned(), copy))
+        let rows = self
+            .tool
+            .rows(arguments, &Deadline::default())
+            .map_err(ToolError::of("list", "of all snapshots"))?;
+        let mut ours = Vec::new();
+        for row in rows {
+            let [name, server, owner] = row.as_slice() else {
+                return Err(not_understood(&row));
+            };
+            if *server == self.folder && *owner == self.owner {
+                let parsed = parse_snapshot(name);
+                ours.extend(parsed.map(|(data_set, copy)| (data_set.to_owned(), copy)));
             }
-            _ => None,
-        };
-        Ok(rows.iter().filter_map(ours).collect())
+        }
+        Ok(ours)
     }
 
     /// Where a copy's clone is mounted.

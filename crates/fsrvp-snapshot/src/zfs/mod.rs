@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tool::{Tool, ToolError};
+use tool::Tool;
 use uuid::{Uuid, uuid};
 
 /// Properties of snapshots.
@@ -102,7 +102,7 @@ impl Zfs {
     }
 
     fn try_to_enumerate(&self) -> Result<Vec<CopyRef>, BackendError> {
-        let ours = self.ours().map_err(ToolError::of("list", "of snapshots"))?;
+        let ours = self.ours()?;
         let mut volumes: BTreeMap<String, Option<VolumeId>> = BTreeMap::new();
         let mut copies = Vec::new();
         for (data_set, copy) in ours {

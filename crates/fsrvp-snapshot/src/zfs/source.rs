@@ -3,7 +3,7 @@
 use super::Zfs;
 use super::copy;
 use super::dataset::{DataSet, is_data_set_name, is_zfs};
-use super::tool::ToolError;
+use super::tool::{ToolError, not_understood};
 use crate::backend::{BackendError, Deadline, Probe};
 use crate::error::{mount_table, unsupported};
 use crate::location::Location;
@@ -77,7 +77,7 @@ impl Zfs {
             .map_err(ToolError::of("list", "of all data sets"))?;
         for row in &rows {
             let [name, mounted, can_mount, point] = row.as_slice() else {
-                continue;
+                return Err(not_understood(row));
             };
             let point = Path::new(point);
             let concerns = point.is_absolute()

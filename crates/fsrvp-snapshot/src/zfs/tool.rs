@@ -124,6 +124,14 @@ impl Tool {
     }
 }
 
+/// The error for a row that has not the columns that were asked for.
+pub(super) fn not_understood(row: &[String]) -> BackendError {
+    BackendError::Tool {
+        program: "zfs list".to_owned(),
+        detail: format!("its answer is not understood: {row:?}"),
+    }
+}
+
 impl Complaint {
     /// By the words of OpenZFS and zfs-fuse, which have the same origin.
     fn of(status: Option<i32>, said: &str) -> Self {
