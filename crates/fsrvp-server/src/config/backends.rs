@@ -13,7 +13,7 @@ const TAKEN: [&str; 8] = [
 ];
 
 /// `[server.zfs]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZfsConfig {
     /// The program: an absolute path, or a name on the path of the system's directories.

@@ -5,6 +5,7 @@
 
 mod commit;
 mod keep;
+mod locate;
 mod seal;
 mod share;
 
@@ -12,7 +13,7 @@ use fsrvp_idl::ShareName;
 pub use keep::KeepPolicy;
 
 use fsrvp_proto::directory::BaseShare;
-use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind, Located};
+use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind};
 use fsrvp_proto::{Job, JobId, JobOutcome, ShareDirectory};
 use fsrvp_snapshot::{Backends, Choice, Deadline, Selected, SnapshotBackend};
 use fsrvp_sys::crash;
@@ -38,6 +39,7 @@ pub struct Executor {
     settings: RwLock<Settings>,
     runtime: tokio::runtime::Handle,
     running: Mutex<HashMap<JobId, Arc<AtomicBool>>>,
+    heard: locate::Heard,
 }
 
 impl std::fmt::Debug for Executor {
@@ -66,6 +68,7 @@ impl Executor {
             }),
             runtime,
             running: Mutex::default(),
+            heard: locate::Heard::default(),
         }
     }
 
@@ -160,19 +163,6 @@ impl Executor {
             Job::Keep { copies, .. } => JobOutcome::Kept(self.keep(&copies)),
             Job::InUse { shares } => JobOutcome::InUse(self.in_use(&shares)),
         }
-    }
-
-    fn locate(&self, share: &ShareName) -> Result<Located, Failure> {
-        let (base, selected) = self.select(share)?;
-        tracing::debug!(%share, backend = %selected.name, reason = selected.reason, "located");
-        Ok(Located {
-            share: base.name,
-            path: base.path,
-            backend: selected.name,
-            volume: selected.probe.volume,
-            inner: selected.probe.inner,
-            compatibility: selected.probe.compatibility,
-        })
     }
 
     /// Removes shares, then copies; goes on past failures.
