@@ -7,6 +7,7 @@ use super::{
 use crate::backend::{BackendError, Deadline};
 use fsrvp_proto::job::{CopyRef, CopySource};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub(super) fn probe_is_stable(bed: &mut dyn Bed) {
     let probes = |bed: &dyn Bed| {
@@ -125,7 +126,7 @@ pub(super) fn who_could_write_before_the_seal_cannot_reach_the_copy(bed: &mut dy
             Err(BackendError::Busy(_)) => {
                 bed.backend().verify_sealed(&copy, &path).unwrap_err();
                 drop(writer);
-                bed.backend().seal(&copy).unwrap();
+                seal_patiently(bed, &copy);
                 bed.backend().verify_sealed(&copy, &path).unwrap();
             }
             Err(error) => panic!("{error}"),
@@ -133,6 +134,18 @@ pub(super) fn who_could_write_before_the_seal_cannot_reach_the_copy(bed: &mut dy
         assert_eq!(bed.read(&file).unwrap(), b"auto");
         assert_eq!(bed.read(&share.path.join("file")).unwrap(), b"base");
         delete(bed, &source);
+    }
+}
+
+/// What has been closed may be let go a moment later: a process that another thread is starting has
+/// a copy of every handle until it runs its program.
+fn seal_patiently(bed: &dyn Bed, copy: &CopyRef) {
+    let started = Instant::now();
+    loop {
+        match bed.backend().seal(copy) {
+            Err(BackendError::Busy(_)) if started.elapsed() < Duration::from_secs(30) => {}
+            other => return other.unwrap(),
+        }
     }
 }
 
