@@ -1,8 +1,10 @@
 //! The snapshot backends of a server, as its configuration has them.
 
 use crate::config::ServerConfig;
+use fsrvp_snapshot::clone::Data;
 use fsrvp_snapshot::{
-    Backends, Btrfs, BtrfsConfig, Exec, ExecConfig, SnapshotBackend, TreeClone, Zfs, ZfsConfig,
+    Backends, Btrfs, BtrfsConfig, CloneConfig, Exec, ExecConfig, SnapshotBackend, TreeClone, Zfs,
+    ZfsConfig,
 };
 use std::sync::Arc;
 
@@ -31,7 +33,16 @@ pub fn of(config: &ServerConfig, name: &str) -> Backends {
         server: name.to_owned(),
         run_dir: config.run_dir.clone(),
     });
+    let copy = config.copy.map(|copy| -> Arc<dyn SnapshotBackend> {
+        Arc::new(TreeClone::new(CloneConfig {
+            data: Data::Own {
+                max_bytes: copy.max_bytes,
+            },
+            ..config.clone_backend(name)
+        }))
+    });
+    let by_name = config.exec.iter().map(exec).chain(copy);
     let probed: Vec<Arc<dyn SnapshotBackend>> =
         vec![Arc::new(btrfs), Arc::new(zfs), Arc::new(clone)];
-    Backends::new(probed).and_by_name(config.exec.iter().map(exec))
+    Backends::new(probed).and_by_name(by_name)
 }

@@ -32,6 +32,14 @@ impl Default for ZfsConfig {
     }
 }
 
+/// `[server.copy]`: plain copies, which shares have to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyConfig {
+    /// A share whose files take more is refused.
+    pub max_bytes: u64,
+}
+
 /// `[[server.exec]]`: a backend that is a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +140,7 @@ pub(super) fn check(server: &ServerConfig) -> Result<(), (String, String)> {
 /// What `backend` of a share may say.
 pub(super) fn names(server: &ServerConfig) -> Vec<&str> {
     let mut names = vec!["auto", "none", "btrfs", "zfs", "clone", "memory"];
+    names.extend(server.copy.map(|_| "copy"));
     names.extend(server.exec.iter().map(|exec| &*exec.name));
     names
 }

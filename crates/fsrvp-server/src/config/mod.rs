@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use backends::{ExecConfig, ExecLimitsConfig, ZfsConfig};
+pub use backends::{CopyConfig, ExecConfig, ExecLimitsConfig, ZfsConfig};
 pub use clone::{CloneConfig, HardLinks};
 pub use keep::KeepConfig;
 pub use retention::RetentionConfig;
@@ -190,6 +190,8 @@ pub struct ServerConfig {
     /// `[server.security]`
     #[serde(default)]
     pub security: SecurityConfig,
+    /// `[server.copy]`: absent, and so off, by default.
+    pub copy: Option<CopyConfig>,
     /// `[[server.exec]]`
     #[serde(default)]
     pub exec: Vec<ExecConfig>,

@@ -324,6 +324,11 @@ mod tests {
                 "is none of auto",
             ),
             (
+                "[[server]]\n[[server.share]]\nname='a'\nbackend='copy'",
+                "is none of auto",
+            ),
+            ("[[server]]\n[server.copy]", "missing field `max_bytes`"),
+            (
                 "[[server]]\n[[server.share]]\nname='a'\nbackend='memory'",
                 "static_shares only",
             ),

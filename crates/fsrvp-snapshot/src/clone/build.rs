@@ -1,6 +1,6 @@
 //! Walks a tree: to check it, to build its skeleton, or to copy all of it at once.
 
-use super::config::{HardLinks, Rules};
+use super::config::{Data, HardLinks, Rules};
 use super::data;
 use super::entry::{self, Opened};
 use super::filter::Filter;
@@ -57,6 +57,7 @@ pub(super) struct Setting {
     /// Inode of the directory with all servers' areas, if it can be met.
     pub(super) skip: Option<u64>,
     pub(super) is_btrfs: bool,
+    pub(super) data: Data,
 }
 
 /// Where the names of a file with several names were met first: below the root of the copy.
@@ -320,12 +321,19 @@ impl Builder<'_> {
         name: &CStr,
     ) -> Result<(), BackendError> {
         self.sums.files = self.sums.files.saturating_add(1);
-        if self.setting.rules.hard_links == HardLinks::Keep {
+        if self.setting.rules.hard_links == HardLinks::Keep && self.setting.data == Data::Shared {
             return Ok(());
         }
         match statat(source, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => {
-                self.check_links(at, name, u32::try_from(stat.st_nlink).unwrap_or(u32::MAX))
+                let links = u32::try_from(stat.st_nlink).unwrap_or(u32::MAX);
+                self.check_links(at, name, links)?;
+                // Of several names the first counts.
+                let is_new = links == 1 || self.links.insert(stat.st_ino, PathBuf::new()).is_none();
+                if is_new {
+                    self.sums.bytes = self.sums.bytes.saturating_add(space_of(&stat));
+                }
+                Ok(())
             }
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(failed("stat", &self.shown(at, name))(errno)),
@@ -381,9 +389,7 @@ impl Builder<'_> {
             _ if stat.st_size <= SMALL => 1,
             _ => reflink::count_extents(source.as_fd()).unwrap_or(1),
         };
-        let bytes = u64::try_from(stat.st_blocks)
-            .unwrap_or_default()
-            .saturating_mul(512);
+        let bytes = space_of(stat);
         self.sums.files = self.sums.files.saturating_add(1);
         self.sums.bytes = self.sums.bytes.saturating_add(bytes);
         self.sums.extents = self.sums.extents.saturating_add(extents.into());
@@ -412,7 +418,8 @@ impl Builder<'_> {
             How::Skeleton => {}
             How::Full => {
                 let unknown = PathBuf::new;
-                data::clone(
+                data::fill(
+                    self.setting.data,
                     source.as_fd(),
                     file.as_fd(),
                     size,
@@ -456,6 +463,12 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// What a file takes on its disk.
+fn space_of(stat: &Stat) -> u64 {
+    let blocks = u64::try_from(stat.st_blocks).unwrap_or_default();
+    blocks.saturating_mul(512)
 }
 
 /// Gives a directory of the copy the metadata of its source.

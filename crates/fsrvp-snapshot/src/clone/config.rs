@@ -7,6 +7,38 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Whose blocks the files of a copy are in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Data {
+    /// The same as those of the share, until one of the two is written.
+    #[default]
+    Shared,
+    /// Their own: what is in the share is read and written. No moment of the share, unless nobody
+    /// writes to it.
+    Own {
+        /// A share whose files take more is refused.
+        max_bytes: u64,
+    },
+}
+
+impl Data {
+    /// The backend's name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "clone",
+            Self::Own { .. } => "copy",
+        }
+    }
+
+    /// Roots of file systems are mounted here, below the run directory; only root walks here.
+    pub(super) const fn roots(self) -> &'static str {
+        match self {
+            Self::Shared => "roots",
+            Self::Own { .. } => "copy-roots",
+        }
+    }
+}
+
 /// What is done with a file that has several names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HardLinks {
@@ -80,6 +112,8 @@ pub struct CloneConfig {
     /// Directories of shares: all copies on their file systems are this server's, and `enumerate`
     /// fails if it cannot look into one of them.
     pub known: Vec<PathBuf>,
+    /// How files get their data.
+    pub data: Data,
     /// What trees have to be like.
     pub rules: Rules,
     /// The same for single shares.
@@ -100,6 +134,7 @@ impl CloneConfig {
             server: server.into(),
             run_dir: run_dir.into(),
             known: Vec::new(),
+            data: Data::Shared,
             rules: Rules::default(),
             share_rules: BTreeMap::new(),
             commit_limit: None,
@@ -114,6 +149,7 @@ impl fmt::Debug for CloneConfig {
         f.debug_struct("CloneConfig")
             .field("server", &self.server)
             .field("run_dir", &self.run_dir)
+            .field("data", &self.data)
             .field("rules", &self.rules)
             .field("share_rules", &self.share_rules)
             .finish_non_exhaustive()

@@ -287,7 +287,8 @@ impl Sides<'_> {
             let size = u64::try_from(stat.st_size).unwrap_or_default();
             let before = u64::try_from(target_size).unwrap_or_default();
             let (from, to) = (source.as_fd(), target.as_fd());
-            data::clone(from, to, size, before, &shown, self.deadline)?;
+            let kind = self.plan.setting.data;
+            data::fill(kind, from, to, size, before, &shown, self.deadline)?;
             if changed {
                 self.metadata
                     .copy(from, to, &stat, Target::Used)

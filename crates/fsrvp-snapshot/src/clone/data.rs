@@ -1,5 +1,7 @@
-//! The data of a file: blocks that source and copy share.
+//! The data of a file: blocks that source and copy share, or blocks of its own.
 
+use super::config::Data;
+use super::own;
 use crate::backend::{BackendError, Deadline};
 use crate::error::failed;
 use fsrvp_sys::reflink;
@@ -12,10 +14,26 @@ use std::path::PathBuf;
 const PIECE: u64 = 1 << 30;
 
 /// Makes `target`, of `target_size` bytes, hold what `source`, of `size` bytes, holds.
+pub(super) fn fill(
+    data: Data,
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    size: u64,
+    target_size: u64,
+    path: &dyn Fn() -> PathBuf,
+    deadline: &Deadline,
+) -> Result<(), BackendError> {
+    match data {
+        Data::Shared => clone(source, target, size, target_size, path, deadline),
+        Data::Own { .. } => own::copy(source, target, size, path, deadline),
+    }
+}
+
+/// Makes `target`, of `target_size` bytes, hold what `source`, of `size` bytes, holds.
 ///
 /// Up to [`PIECE`] this is one moment of the file, whoever writes to it; a larger file is of one
 /// moment only while nobody writes, as is the case during a Commit.
-pub(super) fn clone(
+fn clone(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     size: u64,

@@ -2,6 +2,7 @@
 
 use super::TreeClone;
 use super::build::Sums;
+use super::config::Data;
 use super::file_system::FileSystem;
 use crate::backend::BackendError;
 use crate::error::unsupported;
@@ -67,7 +68,7 @@ impl Sums {
 impl TreeClone {
     /// Refuses a Commit that cannot end in time.
     pub(super) fn check_time(&self, share: &Path, sums: Sums) -> Result<(), BackendError> {
-        let Some(limit) = self.config.commit_limit else {
+        let Some(limit) = self.config.commit_limit.filter(|_| !self.has_own_data()) else {
             return Ok(());
         };
         let Sums { files, extents, .. } = sums;
@@ -94,6 +95,25 @@ impl TreeClone {
         Ok(())
     }
 
+    fn has_own_data(&self) -> bool {
+        self.config.data != Data::Shared
+    }
+
+    /// Refuses a share that takes longer to copy than a freeze may last: only its size is known.
+    pub(super) fn check_size(&self, share: &Path, sums: Sums) -> Result<(), BackendError> {
+        match self.config.data {
+            Data::Own { max_bytes } if sums.bytes > max_bytes => Err(unsupported(
+                share,
+                format!(
+                    "has {} bytes of data, and max_bytes of [server.copy] is {max_bytes}; a plain \
+                     copy is for small shares",
+                    sums.bytes
+                ),
+            )),
+            Data::Own { .. } | Data::Shared => Ok(()),
+        }
+    }
+
     /// Refuses a copy for which there is no space: that of deleted copies is waited for first.
     pub(super) fn check_space(
         &self,
@@ -101,7 +121,8 @@ impl TreeClone {
         share: &Path,
         sums: Sums,
     ) -> Result<(), BackendError> {
-        let needed = sums.space(self.config.reserve_percent);
+        let data = if self.has_own_data() { sums.bytes } else { 0 };
+        let needed = sums.space(self.config.reserve_percent).saturating_add(data);
         if file_system.free()? < needed {
             self.reaper.settle();
             file_system.flush()?;

@@ -17,21 +17,24 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Copies are mounted here, below the run directory.
-pub(super) const NAME: &str = "clone";
 /// More mounts on one place than anybody makes.
 const MOST_MOUNTS: usize = 16;
 
 impl TreeClone {
     /// The folder of the mounts, where previous versions are too.
     pub(super) fn mounts_path(&self) -> PathBuf {
-        self.config.run_dir.join(NAME)
+        self.config.run_dir.join(self.config.data.name())
     }
 
     pub(super) fn mounts_folder(&self) -> Result<Folder, BackendError> {
         let run_dir = make_run_directory(&self.config.run_dir)?;
         let path = self.mounts_path();
-        let fd = make_directory(run_dir.as_fd(), NAME, PASS_THROUGH, &path)?;
+        let fd = make_directory(
+            run_dir.as_fd(),
+            self.config.data.name(),
+            PASS_THROUGH,
+            &path,
+        )?;
         Ok(Folder { fd, path })
     }
 

@@ -1,6 +1,7 @@
 //! A file system and our mount of its root.
 
 use super::TreeClone;
+use super::config::Data;
 use super::volume::file_system_id;
 use crate::backend::BackendError;
 use crate::error::{failed, mount_table, unsupported};
@@ -18,8 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Roots of file systems are mounted here, below the run directory; only root walks here.
-const ROOTS: &str = "roots";
 const XFS_MAGIC: u64 = 0x5846_5342;
 
 /// A file system that copies are made on.
@@ -102,7 +101,10 @@ impl FileSystem {
 impl TreeClone {
     /// Where the root of a file system is mounted.
     pub(super) fn root_point(&self, id: Uuid) -> PathBuf {
-        self.config.run_dir.join(ROOTS).join(id.to_string())
+        self.config
+            .run_dir
+            .join(self.config.data.roots())
+            .join(id.to_string())
     }
 
     /// The file system with our mount in place: the one of before, one that an earlier process
@@ -124,7 +126,12 @@ impl TreeClone {
             Some(top) => top,
             None => self.mount_root(id, &point, hint)?,
         };
-        let file_system = Arc::new(FileSystem::new(id, point, top)?);
+        let mut file_system = FileSystem::new(id, point, top)?;
+        if self.config.data != Data::Shared {
+            // What is made durable along with clones is not with data of one's own.
+            file_system.kind = Kind::Other;
+        }
+        let file_system = Arc::new(file_system);
         known.insert(id, Arc::clone(&file_system));
         Ok(file_system)
     }
@@ -151,8 +158,9 @@ impl TreeClone {
             return Err(not_mounted(id));
         }
         let roots = make_run_directory(&self.config.run_dir)?;
-        let path = self.config.run_dir.join(ROOTS);
-        let roots = make_directory(roots.as_fd(), ROOTS, Mode::RWXU, &path)?;
+        let name = self.config.data.roots();
+        let path = self.config.run_dir.join(name);
+        let roots = make_directory(roots.as_fd(), name, Mode::RWXU, &path)?;
         make_directory(roots.as_fd(), &id.to_string(), Mode::RWXU, point)?;
         crash::point("clone.mount.before_attach");
         mount::attach(mounted.as_fd(), point).map_err(failed("mount", point))?;
@@ -172,7 +180,7 @@ impl TreeClone {
         let mut known = lock(&self.file_systems);
         known.clear();
         let mut result = Ok(());
-        for name in [super::exposure::NAME, ROOTS] {
+        for name in [self.config.data.name(), self.config.data.roots()] {
             let Ok(folder) = std::fs::canonicalize(self.config.run_dir.join(name)) else {
                 continue;
             };

@@ -15,6 +15,9 @@
 //! | `<id>` with the attribute `trusted.fsrvpd.sealed` | one whose mount is always read-only |
 //!
 //! The attribute `trusted.fsrvpd.volume` of a copy's directory says what it is a copy of.
+//!
+//! The same with [`Data::Own`] is the backend `copy`, for file systems that cannot share blocks: all
+//! data is read and written in Commit. Its server folder is `<server>+copy`.
 
 mod area;
 mod build;
@@ -30,6 +33,7 @@ mod exposure;
 mod file_system;
 mod filter;
 mod metadata;
+mod own;
 mod place;
 mod prepare;
 mod reaper;
@@ -38,7 +42,7 @@ mod volume;
 
 pub(crate) use area::NAME as FOLDER;
 
-pub use config::{CloneConfig, HardLinks, NoTargets, Rules, Targets};
+pub use config::{CloneConfig, Data, HardLinks, NoTargets, Rules, Targets};
 
 use crate::attempt;
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
@@ -105,8 +109,13 @@ impl TreeClone {
     /// A backend; nothing is mounted or made yet.
     #[must_use]
     pub fn new(config: CloneConfig) -> Self {
+        let folder = names::component(&config.server);
         Self {
-            folder: names::component(&config.server),
+            folder: match config.data {
+                Data::Shared => folder,
+                // No server has such a folder as its own.
+                Data::Own { .. } => format!("{folder}+copy"),
+            },
             config,
             file_systems: Mutex::default(),
             capable: Mutex::default(),
@@ -128,7 +137,7 @@ impl TreeClone {
         CopyRef {
             copy,
             backend: self.name(),
-            volume: volume.into(),
+            volume: volume.named(self.config.data.name()),
         }
     }
 
@@ -143,7 +152,7 @@ impl TreeClone {
 
     fn found(&self, volume: VolumeKey) -> Probe {
         Probe {
-            volume: volume.into(),
+            volume: volume.named(self.config.data.name()),
             inner: PathBuf::new(),
             compatibility: 0,
         }
@@ -152,15 +161,20 @@ impl TreeClone {
 
 impl SnapshotBackend for TreeClone {
     fn name(&self) -> BackendName {
-        BackendName("clone".into())
+        BackendName(self.config.data.name().into())
     }
 
     fn facts(&self) -> ProviderFacts {
-        const ID: Uuid = uuid!("5b0c5b34-7d39-4a0e-8d0b-636c6f6e655f");
+        const CLONE: Uuid = uuid!("5b0c5b34-7d39-4a0e-8d0b-636c6f6e655f");
+        const COPY: Uuid = uuid!("5b0c5b34-7d39-4a0e-8d0b-636f70792d2d");
+        let (name, id) = match self.config.data {
+            Data::Shared => ("clones of directory trees", CLONE),
+            Data::Own { .. } => ("plain copies of directory trees (no snapshots)", COPY),
+        };
         ProviderFacts {
-            name: "clones of directory trees".into(),
+            name: name.into(),
             kind: "Software",
-            id: ID,
+            id,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }

@@ -4,7 +4,7 @@ use super::TreeClone;
 use super::area::{Area, Copy, Form};
 use super::build::{Builder, How, Setting, Sums};
 use super::capability;
-use super::config::Rules;
+use super::config::{Data, Rules};
 use super::file_system::{FileSystem, Kind};
 use super::filter::Filter;
 use super::metadata::Metadata;
@@ -70,6 +70,7 @@ impl TreeClone {
             device: fstat(root).map_err(failed("fstat", path))?.st_dev,
             skip: skip.and_then(|stat| Some(stat.ok()?.st_ino)),
             is_btrfs: false,
+            data: self.config.data,
         };
         let mut builder = Builder {
             setting: &setting,
@@ -82,6 +83,8 @@ impl TreeClone {
             tree: Tree::default(),
         };
         builder.walk(root, None, (0, Arc::new(filter)), How::Check)?;
+        let sums = builder.sums;
+        self.check_size(path, sums)?;
         Ok(place.volume)
     }
 
@@ -94,7 +97,7 @@ impl TreeClone {
         let location = &place.location;
         location.refuse_mounts_below(mounts, &self.config.run_dir)?;
         let id = place.volume.file_system;
-        if lock(&self.capable).contains(&id) {
+        if self.config.data != Data::Shared || lock(&self.capable).contains(&id) {
             return Ok(());
         }
         let fs_type = &location.mount.fs_type;
@@ -226,6 +229,7 @@ impl TreeClone {
                 .then(|| file_system.outer())
                 .flatten(),
             is_btrfs: file_system.kind == Kind::Btrfs,
+            data: self.config.data,
         };
         lock(&self.prepared).remove(&source.copy);
         if area.discard(source.copy, &[Form::Part], volume)? {
@@ -250,6 +254,7 @@ impl TreeClone {
             let from = (0, Arc::new(filter));
             builder.walk(root.as_fd(), Some(target.as_fd()), from, How::Skeleton)?;
             let (tree, sums) = (builder.tree, builder.sums);
+            self.check_size(&share.path, sums)?;
             Ok((target, tree, sums))
         });
         let (target, tree, sums) = match built {

@@ -48,7 +48,11 @@ impl VolumeKey {
     }
 
     pub(super) fn parse_text(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix("clone:")?.split(':');
+        let (backend, rest) = text.split_once(':')?;
+        if !["clone", "copy"].contains(&backend) {
+            return None;
+        }
+        let mut parts = rest.split(':');
         let key = Self {
             file_system: parts.next()?.parse().ok()?,
             subvolume: parts.next()?.parse().ok()?,
@@ -73,14 +77,21 @@ pub(super) fn file_system_id(fd: BorrowedFd<'_>, path: &Path) -> Result<Uuid, Ba
     }
 }
 
-impl From<VolumeKey> for VolumeId {
-    fn from(key: VolumeKey) -> Self {
-        let VolumeKey {
+impl VolumeKey {
+    /// As the volume of a backend.
+    pub(super) fn named(self, backend: &str) -> VolumeId {
+        let Self {
             file_system,
             subvolume,
             inode,
-        } = key;
-        Self(format!("clone:{file_system}:{subvolume}:{inode}"))
+        } = self;
+        VolumeId(format!("{backend}:{file_system}:{subvolume}:{inode}"))
+    }
+}
+
+impl From<VolumeKey> for VolumeId {
+    fn from(key: VolumeKey) -> Self {
+        key.named("clone")
     }
 }
 
@@ -99,6 +110,7 @@ mod tests {
         let id = VolumeId::from(key);
         assert_eq!(id.0, "clone:0f0e0d0c-0b0a-0908-0706-050403020100:5:128");
         assert_eq!(VolumeKey::parse(&id).unwrap(), key);
+        assert_eq!(VolumeKey::parse(&key.named("copy")).unwrap(), key);
     }
 
     #[test]

@@ -99,6 +99,17 @@ impl Ground {
         point
     }
 
+    /// Makes an ext4 and mounts it at the directory `name`.
+    pub fn ext4(&self, name: &str) -> PathBuf {
+        let image = self.path(&format!("{name}.img"));
+        File::create(&image).unwrap().set_len(512 << 20).unwrap();
+        let (image, point) = (image.to_str().unwrap(), self.path(name));
+        run("mkfs.ext4", &["-q", image]);
+        fs::create_dir_all(&point).unwrap();
+        run("mount", &["-o", "loop", image, point.to_str().unwrap()]);
+        point
+    }
+
     /// Mounts an image at the directory `name`.
     pub fn mount(&self, image: &Path, name: &str, options: &str) -> PathBuf {
         let point = self.path(name);
