@@ -83,9 +83,9 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
         });
     }
     steps.run("benchmarks, the quick form", bench::smoke);
+    steps.run("campaigns, the short form", campaigns::short);
     if arguments.long {
         steps.run("fuzzing", || fuzz::run(&fuzz::Fuzz::default()));
-        steps.run("campaigns", campaigns::short);
     }
     steps.close(&counts)
 }

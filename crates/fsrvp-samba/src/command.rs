@@ -1,6 +1,7 @@
 //! Runs Samba's tools: an argument vector, never a shell; a fixed locale; a time limit after which
 //! the whole process group is killed.
 
+use crate::children::Children;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -66,6 +67,7 @@ pub(crate) struct Output {
 pub(crate) struct Tool {
     program: &'static str,
     arguments: Vec<OsString>,
+    children: Option<Children>,
 }
 
 impl Tool {
@@ -73,7 +75,14 @@ impl Tool {
         Self {
             program,
             arguments: Vec::new(),
+            children: None,
         }
+    }
+
+    /// It changes something: the next start waits for its end, should it outlive this process.
+    pub(crate) fn one_of(mut self, children: Option<&Children>) -> Self {
+        self.children = children.cloned();
+        self
     }
 
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -100,21 +109,30 @@ impl Tool {
         }
     }
 
+    /// No tool reads anything.
+    fn stdin(&self) -> io::Result<Stdio> {
+        match &self.children {
+            Some(children) => children.stream(),
+            None => Ok(Stdio::null()),
+        }
+    }
+
     /// Runs it, whatever its exit status.
     pub(crate) fn outcome(&self, limit: Duration) -> Result<Output, CommandError> {
         let program = || self.program.to_owned();
+        let start = |source| CommandError::Start {
+            program: program(),
+            source,
+        };
         let mut child = Command::new(self.program)
             .args(&self.arguments)
             .env("LC_ALL", "C")
-            .stdin(Stdio::null())
+            .stdin(self.stdin().map_err(&start)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|source| CommandError::Start {
-                program: program(),
-                source,
-            })?;
+            .map_err(&start)?;
         let result = collect(&mut child, limit);
         if !matches!(result, Ok(Some(_))) {
             kill_group(&child);

@@ -2,11 +2,16 @@
 
 use crate::command::{CommandError, Tool};
 use crate::directory::definition::{Definition, parse_sections};
+use crate::directory::sources::Sources;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long `testparm` may take; it takes 40 ms on a quiet machine.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// An option of `testparm` that keeps the registry's shares out: each of them is looked up among
+/// all, and thousands take minutes.
+pub(crate) const WITHOUT_REGISTRY: &str = "--option=registry shares=no";
 
 /// Samba's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,14 @@ pub enum ConfigError {
     /// Cluster mode does not exist yet.
     #[error("{0} has \"clustering = yes\"; CTDB clusters are not supported yet")]
     Clustered(PathBuf),
+    /// The file by which children are known.
+    #[error("{path}: {source}; fsrvpd must be able to write there")]
+    Children {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A setting that has to be there is not.
     #[error("testparm does not tell {name:?} of {path}")]
     Setting {
@@ -94,21 +107,15 @@ impl SambaFacts {
         if !smb_conf.exists() {
             return Err(ConfigError::Missing(smb_conf.to_owned()));
         }
-        let output = Tool::new("testparm")
-            .arg("-s")
-            .arg("-v")
-            .arg("--section-name=global")
-            .arg(smb_conf)
-            .run(LIMIT)
-            .map_err(|source| testparm_error(smb_conf, source))?;
-        let global = parse_sections(&output.stdout)
-            .into_iter()
-            .find(|section| section.name.eq_ignore_ascii_case("global"))
-            .ok_or(ConfigError::Setting {
-                path: smb_conf.to_owned(),
-                name: "global",
-            })?;
-        Self::from_global(smb_conf, &global)
+        let global = global(smb_conf, &[WITHOUT_REGISTRY])?;
+        let facts = Self::from_global(smb_conf, &global)?;
+        // Where the files do not tell, Samba does, however long its shares take it.
+        let registry = facts.state_directory.join("registry.tdb");
+        let is_told = Sources::walk(smb_conf, &registry).has_registry_shares();
+        if !is_told && !has_registry_shares(&self::global(smb_conf, &[])?) {
+            return Err(ConfigError::NoRegistryShares(smb_conf.to_owned()));
+        }
+        Ok(facts)
     }
 
     fn from_global(smb_conf: &Path, global: &Definition) -> Result<Self, ConfigError> {
@@ -131,12 +138,6 @@ impl SambaFacts {
         };
         if global.is_set("clustering") {
             return Err(ConfigError::Clustered(smb_conf.to_owned()));
-        }
-        let registry = global
-            .get("config backend")
-            .is_some_and(|backend| backend.eq_ignore_ascii_case("registry"));
-        if !global.is_set("registry shares") && !registry {
-            return Err(ConfigError::NoRegistryShares(smb_conf.to_owned()));
         }
         let sockets = match global.get("external_rpc_pipe:socket_dir") {
             Some(directory) if !directory.is_empty() => directory,
@@ -182,6 +183,35 @@ impl SambaFacts {
         // A pid file outlives a crash, and its number may then belong to somebody else.
         name.starts_with("smbd").then_some(pid)
     }
+}
+
+fn has_registry_shares(global: &Definition) -> bool {
+    let registry = global
+        .get("config backend")
+        .is_some_and(|backend| backend.eq_ignore_ascii_case("registry"));
+    registry || global.is_set("registry shares")
+}
+
+/// The global section with its defaults.
+fn global(smb_conf: &Path, options: &[&str]) -> Result<Definition, ConfigError> {
+    let mut testparm = Tool::new("testparm")
+        .arg("-s")
+        .arg("-v")
+        .arg("--section-name=global");
+    for option in options {
+        testparm = testparm.arg(option);
+    }
+    let output = testparm
+        .arg(smb_conf)
+        .run(LIMIT)
+        .map_err(|source| testparm_error(smb_conf, source))?;
+    parse_sections(&output.stdout)
+        .into_iter()
+        .find(|section| section.name.eq_ignore_ascii_case("global"))
+        .ok_or(ConfigError::Setting {
+            path: smb_conf.to_owned(),
+            name: "global",
+        })
 }
 
 fn testparm_error(smb_conf: &Path, source: CommandError) -> ConfigError {

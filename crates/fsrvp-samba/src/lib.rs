@@ -1,5 +1,6 @@
 //! All that knows Samba: the named pipe hand-over and the share directory.
 
+mod children;
 mod command;
 mod config;
 pub mod directory;

@@ -586,3 +586,54 @@ fn figures() {
         }
     });
 }
+
+/// The helper reads the registry's data base by itself where libsmbconf would take too long.
+#[test]
+fn the_helper_lists_what_samba_lists() {
+    if !lab::can_run() {
+        return;
+    }
+    let lab = samba_lab();
+    let path = lab.data().join("docs").display().to_string();
+    for name in [
+        "Plain",
+        "Büro €$",
+        "straße",
+        "vm@{0f0e0d0c-0b0a-0908-0706-050403020100}$",
+    ] {
+        lab.tool(
+            "net",
+            &[
+                "conf",
+                "addshare",
+                name,
+                &path,
+                "writeable=y",
+                "guest_ok=n",
+                name,
+            ],
+        );
+    }
+    lab.tool(
+        "net",
+        &["conf", "setparm", "Plain", "hosts allow", "127. \"x\" %h"],
+    );
+    lab.tool(
+        "net",
+        &["conf", "setparm", "straße", "fsrvpd:server", "test-agent"],
+    );
+    let exposed = |helper| {
+        let directory = SambaDirectory::open(config(&lab, helper)).unwrap();
+        exposed(&directory)
+    };
+    let listed = exposed(true);
+    assert_eq!(listed, exposed(false));
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (
+            listed[0].name.as_str(),
+            listed[0].path.display().to_string()
+        ),
+        ("straße", path)
+    );
+}

@@ -4,7 +4,7 @@
 use crate::backends;
 use crate::config::ServerConfig;
 use fsrvp_proto::ShareDirectory;
-use fsrvp_samba::directory::{SambaConfig, SambaDirectory, StaticDirectory, StaticError};
+use fsrvp_samba::directory::{Earlier, SambaConfig, SambaDirectory, StaticDirectory, StaticError};
 use fsrvp_samba::{ConfigError, SambaFacts};
 use fsrvp_snapshot::{Backends, Memory, SnapshotBackend};
 use std::path::PathBuf;
@@ -62,24 +62,29 @@ pub struct SambaIdentity {
 }
 
 impl Environment {
-    /// Looks at the surroundings that the configuration names. Blocks.
+    /// Looks at the surroundings that the configuration names, and waits for what an `earlier`
+    /// process has left running there. The state directory is this process's. Blocks.
     ///
     /// # Errors
     /// Samba's configuration or the static share file cannot be used.
-    pub fn of(config: &ServerConfig) -> Result<Self, EnvironmentError> {
+    pub fn of(config: &ServerConfig, earlier: Option<u32>) -> Result<Self, EnvironmentError> {
         match &config.static_shares {
             Some(file) => Self::embedded(config, file),
-            None => Self::beside_samba(config),
+            None => Self::beside_samba(config, earlier),
         }
     }
 
-    fn beside_samba(config: &ServerConfig) -> Result<Self, EnvironmentError> {
+    fn beside_samba(config: &ServerConfig, earlier: Option<u32>) -> Result<Self, EnvironmentError> {
         let facts = SambaFacts::read(&config.smb_conf)?;
         let name = config
             .name
             .clone()
             .unwrap_or_else(|| facts.netbios_name.clone());
         let mut samba = SambaConfig::new(&config.smb_conf, &name);
+        samba.earlier = Earlier {
+            children: Some(config.state_dir.join("children")),
+            process: earlier,
+        };
         if !config.helper {
             samba.helper = None;
         }

@@ -336,7 +336,7 @@ struct Parts {
 /// The blocking half of the start.
 fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
     let store = RedbStore::open(&config.state_dir)?;
-    let environment = Environment::of(config)?;
+    let environment = Environment::of(config, store.previous_process())?;
     let surroundings = Surroundings {
         backends: &environment.backends,
         directory: &*environment.directory,

@@ -169,7 +169,7 @@ fn litter(lab: &Lab) -> Outcome<Vec<PathBuf>> {
         }
     }
     for name in names(&lab.state_dir())? {
-        if !["lock", "table.redb"].contains(&name.as_str()) {
+        if !["lock", "children", "table.redb"].contains(&name.as_str()) {
             litter.push(lab.state_dir().join(name));
         }
     }

@@ -188,7 +188,7 @@ fn registry_value(path: &Path) -> Result<String, String> {
 }
 
 /// A boolean as Samba reads it.
-fn truth(value: &str) -> bool {
+pub(super) fn truth(value: &str) -> bool {
     let value = value.trim();
     ["yes", "true", "on", "1"]
         .iter()

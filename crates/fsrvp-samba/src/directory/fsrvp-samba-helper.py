@@ -6,6 +6,7 @@ Ends at the end of its input. Arguments: smb.conf, mark of the server.
 """
 import json
 import os
+import subprocess
 import sys
 
 import tdb
@@ -16,6 +17,58 @@ from samba.samba3 import smbconf as s3smbconf
 SBC_ERR_NO_SUCH_SERVICE = 7
 MARK = "fsrvpd:server"
 CONF, SERVER = sys.argv[-2], sys.argv[-1]
+PARENT = os.getppid()
+
+# All shares of the registry at once. libsmbconf looks each of them up among all, which takes minutes
+# for thousands. A process of its own, because closing the data base here would drop the locks that
+# libsmbconf holds on it.
+LIST_SHARES = """
+import json, os, struct, sys, tdb
+KEY = b"HKLM\\\\SOFTWARE\\\\SAMBA\\\\SMBCONF"
+REG_SZ = 1
+
+def upper(name):
+    if name.isascii():
+        return name.upper()
+    return "".join(c.upper() if len(c.upper()) == 1 else c for c in name)
+
+class Reader:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+    def number(self):
+        self.at += 4
+        return struct.unpack_from("<I", self.data, self.at - 4)[0]
+    def text(self):
+        end = self.data.index(0, self.at)
+        text = self.data[self.at:end].decode()
+        self.at = end + 1
+        return text
+    def bytes(self):
+        size = self.number()
+        self.at += size
+        if self.at > len(self.data):
+            raise ValueError("cut short")
+        return self.data[self.at - size:self.at]
+
+def values(data):
+    reader = Reader(data)
+    for _ in range(reader.number()):
+        name, kind, value = reader.text(), reader.number(), reader.bytes()
+        if kind == REG_SZ:
+            yield name, value.decode("utf-16-le").rstrip(chr(0))
+
+table = tdb.Tdb(sys.argv[1], 0, tdb.DEFAULT, os.O_RDWR)
+if struct.unpack("<I", table.get(b"INFO/version" + bytes(1)))[0] != 3:
+    raise ValueError("another version")
+table.read_lock_all()
+names = Reader(table.get(KEY + bytes(1)))
+shares = []
+for _ in range(names.number()):
+    name = names.text()
+    key = b"SAMBA_REGVAL" + bytes([92]) + KEY + bytes([92]) + upper(name).encode() + bytes(1)
+    shares.append([name, list(values(table.get(key)))])
+json.dump(shares, sys.stdout)
+"""
 
 
 class Refused(Exception):
@@ -89,6 +142,7 @@ class Registry:
         self.loaded.load(CONF)
         self.conf = s3smbconf.init_reg(None)
         state = self.loaded.get("state directory")
+        self.path = os.path.join(state, "registry.tdb")
         self.descriptors = Descriptors(os.path.join(state, "share_info.tdb"))
         # Ends a transaction that the death of an earlier helper cut short.
         self.descriptors.open()
@@ -121,7 +175,16 @@ class Registry:
         return self.get(request["name"])
 
     def shares(self, _):
-        return [share for share in self.conf.get_config() if share[0] != "global"]
+        try:
+            listed = subprocess.run(
+                [sys.executable, "-I", "-c", LIST_SHARES, self.path],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                check=True,
+            )
+            shares = json.loads(listed.stdout)
+        except (subprocess.CalledProcessError, ValueError, OSError):
+            shares = self.conf.get_config()
+        return [share for share in shares if share[0] != "global"]
 
     def publish(self, request):
         shares = request["shares"]
@@ -182,6 +245,9 @@ def main():
         if not line:
             return
         request = json.loads(line)
+        # What a parent has asked for that was killed is nobody's wish any more.
+        if os.getppid() != PARENT:
+            return
         answer = {"id": request["id"]}
         try:
             answer["ok"] = operations[request["op"]](request)

@@ -6,6 +6,7 @@
 
 use super::definition::Definition;
 use super::means::{Means, MeansError, Published};
+use crate::children::Children;
 use crate::command::kill_group;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
@@ -59,6 +60,7 @@ pub(super) struct Helper {
     config: HelperConfig,
     smb_conf: PathBuf,
     mark: String,
+    children: Option<Children>,
     state: Mutex<State>,
 }
 
@@ -84,11 +86,17 @@ struct Refusal {
 }
 
 impl Helper {
-    pub(super) fn new(config: HelperConfig, smb_conf: PathBuf, mark: String) -> Self {
+    pub(super) fn new(
+        config: HelperConfig,
+        smb_conf: PathBuf,
+        mark: String,
+        children: Option<Children>,
+    ) -> Self {
         Self {
             config,
             smb_conf,
             mark,
+            children,
             state: Mutex::default(),
         }
     }
@@ -113,7 +121,7 @@ impl Helper {
             if state.not_before.is_some_and(|time| Instant::now() < time) {
                 return Err(MeansError::Unavailable("the helper is down".to_owned()));
             }
-            let started = Process::start(&self.config, &self.smb_conf, &self.mark);
+            let started = self.start_process();
             match started {
                 Ok(process) => {
                     tracing::info!(pid = process.child.id(), "Samba helper started");
@@ -131,6 +139,15 @@ impl Helper {
             .process
             .as_mut()
             .ok_or_else(|| MeansError::Unavailable("the helper is down".to_owned()))
+    }
+
+    fn start_process(&self) -> io::Result<Process> {
+        // What Python says there goes nowhere: nobody can write to that file.
+        let stderr = match &self.children {
+            Some(children) => children.stream()?,
+            None => Stdio::null(),
+        };
+        Process::start(&self.config, &self.smb_conf, &self.mark, stderr)
     }
 
     fn ask(&self, operation: &str, mut request: Value) -> Result<Value, MeansError> {
@@ -239,7 +256,12 @@ struct Process {
 }
 
 impl Process {
-    fn start(config: &HelperConfig, smb_conf: &PathBuf, mark: &str) -> io::Result<Self> {
+    fn start(
+        config: &HelperConfig,
+        smb_conf: &PathBuf,
+        mark: &str,
+        stderr: Stdio,
+    ) -> io::Result<Self> {
         let mut command = Command::new(&config.python);
         command.arg("-I");
         match &config.script {
@@ -253,7 +275,7 @@ impl Process {
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .process_group(0)
             .spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {

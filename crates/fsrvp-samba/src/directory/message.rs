@@ -153,6 +153,18 @@ impl Drop for Mailbox {
     }
 }
 
+/// Removes the mailbox that a process of ours has left which was killed.
+pub(super) fn sweep(lock_directory: &Path, dead: u32) {
+    let left = lock_directory.join("msg.sock").join(dead.to_string());
+    let refused = UnixDatagram::unbound()
+        .and_then(|socket| socket.connect(&left))
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    // Somebody else who has the number now, and a mailbox, is not touched.
+    if refused && let Err(error) = std::fs::remove_file(&left) {
+        tracing::warn!(path = %left.display(), %error, "cannot remove an old mailbox");
+    }
+}
+
 /// `server_id` of a process: pid, task, vnn, unique id.
 fn server_id(pid: u32) -> [u8; 24] {
     let mut id = [0; 24];

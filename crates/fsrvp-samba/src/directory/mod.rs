@@ -7,9 +7,9 @@ mod means;
 mod memory;
 mod message;
 mod samba;
-mod sources;
+pub(crate) mod sources;
 mod tools;
 
 pub use helper::HelperConfig;
 pub use memory::{Operation, StaticDirectory, StaticError};
-pub use samba::{CRASH_POINTS, SambaConfig, SambaDirectory};
+pub use samba::{CRASH_POINTS, Earlier, SambaConfig, SambaDirectory};

@@ -4,10 +4,12 @@ use super::connections::{Handles, Target, cut, used};
 use super::definition::{Definition, parse_sections};
 use super::helper::{Helper, HelperConfig};
 use super::means::{Means, MeansError, Published};
+use super::message;
 use super::sources::Sources;
 use super::tools::Tools;
+use crate::children::Children;
 use crate::command::Tool;
-use crate::config::{ConfigError, SambaFacts};
+use crate::config::{ConfigError, SambaFacts, WITHOUT_REGISTRY};
 use fsrvp_idl::ShareName;
 use fsrvp_proto::ShareDirectory;
 use fsrvp_proto::directory::{BaseShare, ExposedShare, Publication};
@@ -43,6 +45,18 @@ pub struct SambaConfig {
     pub helper: Option<HelperConfig>,
     /// How long smbd's processes may take to let go of a share.
     pub disconnect_limit: Duration,
+    /// What an earlier process with this configuration may have left.
+    pub earlier: Earlier,
+}
+
+/// An earlier process that may have been killed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// A file by which the programs are known that it has started: they are waited for. The same
+    /// for every process with this mark; made if it is missing.
+    pub children: Option<PathBuf>,
+    /// Its number: its message socket goes.
+    pub process: Option<u32>,
 }
 
 impl SambaConfig {
@@ -54,6 +68,7 @@ impl SambaConfig {
             mark: mark.into(),
             helper: Some(HelperConfig::default()),
             disconnect_limit: Duration::from_secs(10),
+            earlier: Earlier::default(),
         }
     }
 }
@@ -95,6 +110,7 @@ impl View {
         }
         let output = Tool::new("testparm")
             .arg("-s")
+            .arg(WITHOUT_REGISTRY)
             .arg(smb_conf)
             .run(TESTPARM_LIMIT)
             .map_err(|source| ConfigError::Testparm {
@@ -127,11 +143,24 @@ impl SambaDirectory {
     /// # Errors
     /// The configuration cannot be read or cannot be served; the text says what to do.
     pub fn open(config: SambaConfig) -> Result<Self, ConfigError> {
+        let children = match &config.earlier.children {
+            Some(path) => {
+                let unusable = |source| ConfigError::Children {
+                    path: path.clone(),
+                    source,
+                };
+                Some(Children::alone_with(path).map_err(unusable)?)
+            }
+            None => None,
+        };
         let view = View::read(&config.smb_conf, None)?;
-        let helper = config
-            .helper
-            .clone()
-            .map(|helper| Helper::new(helper, config.smb_conf.clone(), config.mark.clone()));
+        if let Some(process) = config.earlier.process {
+            message::sweep(&view.facts.lock_directory, process);
+        }
+        let helper = config.helper.clone().map(|helper| {
+            let (smb_conf, mark) = (config.smb_conf.clone(), config.mark.clone());
+            Helper::new(helper, smb_conf, mark, children.clone())
+        });
         if let Some(helper) = &helper
             && let Err(error) = helper.start()
         {
@@ -144,6 +173,7 @@ impl SambaDirectory {
             config.smb_conf.clone(),
             view.facts.state_directory.clone(),
             config.mark.clone(),
+            children,
         );
         Ok(Self {
             config,

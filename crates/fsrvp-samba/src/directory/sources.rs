@@ -1,5 +1,6 @@
 //! Which files smb.conf consists of, so that a cached view of it can be told to be fresh.
 
+use super::definition::truth;
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -19,7 +20,7 @@ type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 
 /// The files behind a configuration and what their state was.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     files: Vec<(PathBuf, Stamp)>,
     /// Registry, with its sequence number, if the global section depends on it.
     registry: Option<(PathBuf, Option<u32>)>,
@@ -27,17 +28,22 @@ pub(super) struct Sources {
     sections: HashSet<String>,
     /// Whether something is included whose name depends on the client.
     fickle: bool,
+    /// `registry shares` of the global section, if it is told.
+    registry_shares: Option<bool>,
+    in_global: bool,
     taken: SystemTime,
 }
 
 impl Sources {
     /// Walks `smb_conf` and its include files.
-    pub(super) fn walk(smb_conf: &Path, registry: &Path) -> Self {
+    pub(crate) fn walk(smb_conf: &Path, registry: &Path) -> Self {
         let mut sources = Self {
             files: Vec::new(),
             registry: None,
             sections: HashSet::new(),
             fickle: false,
+            registry_shares: None,
+            in_global: true,
             taken: SystemTime::now(),
         };
         sources.read(smb_conf, registry, 0);
@@ -63,6 +69,12 @@ impl Sources {
         self.sections.contains(folded)
     }
 
+    /// Whether the files themselves switch the registry's shares on; what depends on the client or
+    /// on the registry counts as not told.
+    pub(crate) fn has_registry_shares(&self) -> bool {
+        !self.fickle && self.registry_shares == Some(true)
+    }
+
     fn read(&mut self, path: &Path, registry: &Path, depth: u32) {
         // The stamp is taken before the contents: a change in between makes it stale.
         self.files.push((path.to_owned(), stamp_of(path)));
@@ -76,7 +88,9 @@ impl Sources {
                 .strip_prefix('[')
                 .and_then(|line| line.split(']').next())
             {
-                self.sections.insert(name.trim().to_lowercase());
+                let name = name.trim().to_lowercase();
+                self.in_global = name == "global";
+                self.sections.insert(name);
                 continue;
             }
             let Some((key, value)) = line.split_once('=') else {
@@ -90,6 +104,9 @@ impl Sources {
                 }
                 "configbackend" if value.eq_ignore_ascii_case("registry") => {
                     self.depend_on(registry);
+                }
+                "registryshares" if self.in_global => {
+                    self.registry_shares = truth(value).then_some(true);
                 }
                 "include" | "configfile" if value.contains('%') => self.fickle = true,
                 "include" | "configfile" if depth < MAX_DEPTH => {

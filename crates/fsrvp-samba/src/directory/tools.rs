@@ -2,6 +2,7 @@
 
 use super::definition::{Definition, parse_sections};
 use super::means::{Means, MeansError, Published};
+use crate::children::Children;
 use crate::command::{CommandError, Tool};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -27,19 +28,27 @@ pub(super) struct Tools {
     /// A directory that only root can write: import files are made here.
     directory: PathBuf,
     mark: String,
+    children: Option<Children>,
 }
 
 impl Tools {
-    pub(super) const fn new(smb_conf: PathBuf, directory: PathBuf, mark: String) -> Self {
+    pub(super) const fn new(
+        smb_conf: PathBuf,
+        directory: PathBuf,
+        mark: String,
+        children: Option<Children>,
+    ) -> Self {
         Self {
             smb_conf,
             directory,
             mark,
+            children,
         }
     }
 
     fn net(&self, verb: &str) -> Tool {
         Tool::new("net")
+            .one_of(self.children.as_ref())
             .arg("-s")
             .arg(&self.smb_conf)
             .arg("conf")
@@ -48,6 +57,7 @@ impl Tools {
 
     fn sharesec(&self, share: &str) -> Tool {
         Tool::new("sharesec")
+            .one_of(self.children.as_ref())
             .arg("-s")
             .arg(&self.smb_conf)
             .arg(share)
