@@ -12,6 +12,7 @@ mod pipe;
 mod report;
 mod security;
 mod stats;
+mod store;
 mod trace;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -54,6 +55,7 @@ enum Command {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    Store,
     Commit,
     Trace,
     Dirty,
@@ -105,6 +107,14 @@ fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report
     let quick = arguments.quick;
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let number = |full: usize, smoke: usize| if quick { smoke } else { full };
+    if wanted(Part::Store) {
+        let plan = store::Plan {
+            rounds: number(15, 1),
+            commits: number(40, 3),
+            sets: number(1_000, 10),
+        };
+        store::run(plan, report)?;
+    }
     if wanted(Part::Commit) {
         let files = number(100_000, 1_000);
         let cases = [

@@ -6,6 +6,8 @@ use fsrvp_idl::{
     ShadowCopySetId, Status,
 };
 use fsrvp_proto::durable::Table;
+use fsrvp_proto::job::Artefact;
+use fsrvp_proto::set::SetStatus;
 use fsrvp_proto::{Agent, AgentConfig, Caller, Now};
 use fsrvp_samba::directory::StaticDirectory;
 use fsrvp_server::agent_cell::AgentCell;
@@ -169,6 +171,33 @@ async fn a_copy_on_a_file_system_that_is_not_there_yet_is_not_taken_for_lost() {
     empty.add_volume("/srv/docs");
     let outcome = server.recover_over(empty, false).unwrap();
     assert!(outcome.table.set(set).is_none());
+}
+
+/// A cut that was made and not recorded may lie on a volume that the start does not find. It must
+/// not be taken for the next Commit's, which would be of an older moment.
+#[tokio::test]
+async fn a_set_that_was_being_made_on_a_volume_that_is_not_there_is_undone_when_it_is() {
+    let server = Server::new();
+    let set = server.start().await;
+    let copy = server.add(set).await;
+    let undo = |outcome: &Outcome| {
+        let set = outcome.table.set(set).unwrap();
+        assert_eq!(set.status, SetStatus::Added);
+        let copies = set.undo.iter().map(|artefact| match artefact {
+            Artefact::Copy(copy) => copy.copy,
+            Artefact::Share(name) => panic!("{name}"),
+        });
+        copies.collect::<Vec<_>>()
+    };
+    let outcome = server.recover_over(unplugged(), false).unwrap();
+    assert_eq!(undo(&outcome), [copy]);
+    // Nothing is offered or looked for that has never been exposed.
+    assert!(outcome.unreachable.is_empty() && outcome.unpublished.is_empty());
+    // Where the volume is there and holds no such copy, there is nothing to undo.
+    let outcome = server
+        .recover_over(server.memory.restarted(), false)
+        .unwrap();
+    assert_eq!(undo(&outcome), []);
 }
 
 #[tokio::test]

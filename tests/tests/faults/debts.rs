@@ -22,11 +22,7 @@ pub(crate) fn stubborn_snapshot(lab: &Lab) -> CaseResult {
     if status != Status::VSS_E_UNEXPECTED_PROVIDER_ERROR {
         return fail(format!("Abort: {status}"));
     }
-    room.says(&[
-        "could not be removed and will be tried again",
-        "snapshot",
-        "in use",
-    ])?;
+    room.reports("a copy cannot be deleted", &["in use"])?;
     let view = room.view()?;
     let debt = |pointer: &str| view.pointer(&format!("/debts/0/{pointer}")).cloned();
     let copies = room.copies_on("btrfs1");

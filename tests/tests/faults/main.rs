@@ -2,6 +2,7 @@
 //! what is wrong and what to do, nothing is left, and the next backup works.
 
 mod debts;
+mod documented;
 mod room;
 mod samba;
 mod shares;
@@ -13,10 +14,19 @@ use fsrvp_testkit::{AgentKind, LabOptions, MinAuthLevel};
 use fsrvp_tests::Suite;
 use std::process::ExitCode;
 
+/// The long form of the tests.
+fn is_long() -> bool {
+    std::env::var_os("FSRVP_LONG").is_some_and(|value| value == "1")
+}
+
 fn main() -> ExitCode {
     // The faults are below the RPC; a client without security shows them as well, and sooner.
     let options = |agent: AgentKind| LabOptions::for_test(agent).min_auth_level(MinAuthLevel::None);
-    Suite::new(options)
+    let mut suite = Suite::new(options);
+    if is_long() {
+        suite = suite.case("store::a_disk_that_hangs", store::hung_disk);
+    }
+    suite
         .case("store::a_full_disk_fails_the_call", store::full_disk)
         .case("store::every_commit_may_fail", store::every_commit)
         .case("store::errors_of_the_disk", store::input_output_error)
@@ -64,6 +74,9 @@ fn main() -> ExitCode {
             "debts::shutting_down_does_not_wait_for_ever",
             debts::shutdown,
         )
+        .case("documented::every_fault_of_the_handbook", |_| {
+            documented::all_tried(is_long())
+        })
         .and_nothing_is_left()
         .run()
 }

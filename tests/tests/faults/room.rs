@@ -1,5 +1,6 @@
 //! What every case needs: the log from its beginning on, and a look at what is left.
 
+use crate::documented;
 use fsrvp_testkit::{Lab, Run, ShareKey, unix_http_get};
 use fsrvp_tests::operator::{Backup, Step};
 use fsrvp_tests::{CaseResult, fail};
@@ -42,19 +43,28 @@ impl<'a> Room<'a> {
         String::from_utf8_lossy(log.get(self.log_from..).unwrap_or_default()).into_owned()
     }
 
+    /// A line of the log says of a fault what the handbook says, with all of `parts`: the share or
+    /// the path that it is about.
+    pub(crate) fn reports(&self, fault: &str, parts: &[&str]) -> CaseResult {
+        let message = documented::message_of(fault)?;
+        self.has_line(|line| documented::is_in(line, &message) && has_all(line, parts))
+            .map_err(|_| format!("no line of the log has {message:?} and {parts:?}").into())
+    }
+
     /// One line of the log has all of `parts`: what an operator reads.
     pub(crate) fn says(&self, parts: &[&str]) -> CaseResult {
+        self.has_line(|line| has_all(line, parts))
+            .map_err(|_| format!("no line of the log has all of {parts:?}").into())
+    }
+
+    fn has_line(&self, is_it: impl Fn(&str) -> bool) -> CaseResult {
         let began = Instant::now();
         loop {
-            let log = self.log();
-            if log
-                .lines()
-                .any(|line| parts.iter().all(|part| line.contains(part)))
-            {
+            if self.log().lines().any(&is_it) {
                 return Ok(());
             }
             if began.elapsed() > Duration::from_secs(3) {
-                return fail(format!("no line of the log has all of {parts:?}"));
+                return fail("no such line");
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -185,6 +195,10 @@ impl<'a> Room<'a> {
             .map_or(log.as_str(), |(_, last)| last);
         Ok(last.to_owned())
     }
+}
+
+fn has_all(line: &str, parts: &[&str]) -> bool {
+    parts.iter().all(|part| line.contains(part))
 }
 
 /// A mount that goes with the value.

@@ -48,7 +48,7 @@ pub(crate) fn killed_helper(lab: &Lab) -> CaseResult {
         }
         backup.does(step)?;
     }
-    room.says(&["Samba helper", "started again"])?;
+    room.reports("the Samba helper dies", &[])?;
     room.recovers()?;
     // After a pause it is back.
     std::thread::sleep(Duration::from_secs(5));
@@ -67,7 +67,7 @@ pub(crate) fn hung_helper(lab: &Lab) -> CaseResult {
     if process::alive(helper) {
         return fail("the helper that hung still lives");
     }
-    room.says(&["Samba helper", "did not answer"])?;
+    room.reports("the Samba helper hangs", &[])?;
     backup.does(Step::Recover)?;
     backup.does(Step::Delete)?;
     room.recovers()
@@ -137,13 +137,7 @@ pub(crate) fn broken_registry(lab: &Lab) -> CaseResult {
         answered?;
         let registry = registry.to_string_lossy();
         let share = backup.exposed(0);
-        room.says(&[
-            "an operation failed",
-            "expose",
-            &registry,
-            &share,
-            "has space",
-        ])?;
+        room.reports("Samba's registry cannot be changed", &[&registry, &share])?;
         if !room.exposed_shares()?.is_empty() {
             return fail(format!("shares are left: {:?}", room.exposed_shares()?));
         }

@@ -53,12 +53,9 @@ pub(crate) fn base_deleted(lab: &Lab) -> CaseResult {
         } else {
             backup.is_refused(next, Status::FSRVP_E_OBJECT_NOT_FOUND, SOON)?;
         }
-        extra.room.says(&[
-            "an operation failed",
-            "has no share",
-            "extra",
-            "begin a new backup",
-        ])?;
+        extra
+            .room
+            .reports("the base share is deleted or renamed", &["extra"])?;
         backup.abort()?;
         extra.room.recovers()?;
     }
@@ -76,12 +73,9 @@ pub(crate) fn base_renamed(lab: &Lab) -> CaseResult {
     let refused = backup.is_refused(Step::Expose, Status::FSRVP_E_OBJECT_NOT_FOUND, SOON);
     extra.room.net(&["conf", "delshare", "renamed"])?;
     refused?;
-    extra.room.says(&[
-        "an operation failed",
-        "has no share",
-        "extra",
-        "begin a new backup",
-    ])?;
+    extra
+        .room
+        .reports("the base share is deleted or renamed", &["extra"])?;
     // Under its old name again, the same set goes on.
     extra.room.net(&["conf", "addshare", NAME, &shown])?;
     for step in [Step::Expose, Step::Recover] {
@@ -105,13 +99,11 @@ pub(crate) fn base_moved(lab: &Lab) -> CaseResult {
     for step in [Step::Prepare, Step::Commit] {
         backup.is_refused(step, Status::FSRVP_E_OBJECT_NOT_FOUND, SOON)?;
     }
-    extra.room.says(&[
-        "an operation failed",
-        "share extra",
-        &extra.path.to_string_lossy(),
-        &shown,
-        "add it again",
-    ])?;
+    let old = extra.path.to_string_lossy();
+    extra.room.reports(
+        "the base share's path changes",
+        &["share extra", &old, &shown],
+    )?;
     backup.abort()?;
     extra.delete()?;
     extra.room.recovers()
@@ -136,12 +128,7 @@ pub(crate) fn snapshot_deleted(lab: &Lab) -> CaseResult {
     backup.walks(Step::Commit)?;
     delete_subvolumes(&room, "btrfs1")?;
     backup.is_refused(Step::Expose, gone, SOON)?;
-    room.says(&[
-        "an operation failed",
-        "expose",
-        "share vm",
-        "does not exist",
-    ])?;
+    room.reports("a snapshot is deleted by hand", &["expose", "share vm"])?;
     backup.abort()?;
     room.recovers()?;
 
@@ -149,7 +136,7 @@ pub(crate) fn snapshot_deleted(lab: &Lab) -> CaseResult {
     backup.walks(Step::Expose)?;
     delete_subvolumes(&room, "btrfs1")?;
     backup.is_refused(Step::Recover, gone, SOON)?;
-    room.says(&["an operation failed", "seal", "does not exist"])?;
+    room.reports("a snapshot is deleted by hand", &["seal"])?;
     backup.does(Step::Delete)?;
     room.recovers()?;
 
@@ -158,7 +145,7 @@ pub(crate) fn snapshot_deleted(lab: &Lab) -> CaseResult {
     delete_subvolumes(&room, "btrfs1")?;
     // The next start notices, says so, and takes the share away.
     room.restarted_after(|| Ok(()))?;
-    room.says(&["recovery", "does not exist any more"])?;
+    room.reports("a snapshot was deleted by hand, at the next start", &[])?;
     room.recovers()
 }
 
@@ -168,10 +155,16 @@ pub(crate) fn share_deleted(lab: &Lab) -> CaseResult {
     backup.walks(Step::Expose)?;
     room.net(&["conf", "delshare", &backup.exposed(0)])?;
     backup.is_refused(Step::Recover, Status::FSRVP_E_OBJECT_NOT_FOUND, SOON)?;
-    room.says(&["an operation failed", "seal", &backup.exposed(0)])?;
+    room.reports(
+        "an exposed share is deleted by hand",
+        &["seal", &backup.exposed(0)],
+    )?;
     // A restart offers it again, and the set goes on.
     room.restarted_after(|| Ok(()))?;
-    room.says(&["an exposed share was gone and is offered again"])?;
+    room.reports(
+        "an exposed share was deleted by hand, at the next start",
+        &[&backup.exposed(0)],
+    )?;
     if room.exposed_shares()? != [backup.exposed(0)] {
         return fail(format!("{:?}", room.exposed_shares()?));
     }

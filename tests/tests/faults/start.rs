@@ -1,5 +1,6 @@
 //! Starts that are refused: the operator is told why, and nothing is touched.
 
+use crate::documented;
 use crate::room::{Mounted, Room};
 use fsrvp_testkit::{Lab, Run};
 use fsrvp_tests::{CaseResult, fail};
@@ -8,13 +9,14 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use std::fs;
 use std::path::Path;
 
-/// The message of a refused start has all of `parts`.
-fn is_refused(room: &Room<'_>, parts: &[&str]) -> CaseResult {
+/// A start is refused as the handbook says, with all of `parts`.
+fn is_refused(room: &Room<'_>, fault: &str, parts: &[&str]) -> CaseResult {
     let said = room.start_is_refused()?;
-    if parts.iter().all(|part| said.contains(part)) {
+    let message = documented::message_of(fault)?;
+    if documented::is_in(&said, &message) && parts.iter().all(|part| said.contains(part)) {
         return Ok(());
     }
-    fail(format!("not all of {parts:?} in {said}"))
+    fail(format!("not {message:?} and {parts:?} in {said}"))
 }
 
 /// Two agents on one state directory: the second refuses, and the first does not notice.
@@ -26,11 +28,8 @@ pub(crate) fn in_use(lab: &Lab) -> CaseResult {
         .unwrap_or_default();
     let result = is_refused(
         &room,
-        &[
-            "lock is in use by another fsrvpd",
-            &first,
-            "a state_dir of its own",
-        ],
+        "a second fsrvpd with the same `state_dir`",
+        &[&first],
     );
     // The laboratory knows the last agent that it has started.
     fs::write(lab.dir().join("agent/pid"), format!("{first}\n"))?;
@@ -47,23 +46,15 @@ pub(crate) fn read_only(lab: &Lab) -> CaseResult {
         let shown = lab.state_dir().display().to_string();
         is_refused(
             &room,
-            &[
-                "state directory",
-                &shown,
-                "Read-only file system",
-                "able to write there",
-            ],
+            "`state_dir` cannot be written at the start",
+            &[&shown],
         )
     })?;
     room.recovers()
 }
 
 /// The file is as before after the start that it has refused; the right one is put back then.
-fn with_another_table(
-    lab: &Lab,
-    change: impl FnOnce(&mut Vec<u8>) -> CaseResult,
-    parts: &[&str],
-) -> CaseResult {
+fn with_another_table(lab: &Lab, change: impl FnOnce(&mut Vec<u8>) -> CaseResult) -> CaseResult {
     let room = Room::enter(lab);
     room.restarted_after(|| {
         let table = lab.state_dir().join("table.redb");
@@ -71,7 +62,7 @@ fn with_another_table(
         let mut other = whole.clone();
         change(&mut other)?;
         fs::write(&table, &other)?;
-        let refused = is_refused(&room, parts);
+        let refused = is_refused(&room, "the table is damaged", &[&table.to_string_lossy()]);
         let untouched = fs::read(&table)? == other;
         fs::write(&table, &whole)?;
         if !untouched {
@@ -89,17 +80,12 @@ pub(crate) fn damaged(lab: &Lab) -> CaseResult {
         }
         Ok(())
     };
-    let parts = [
-        "table.redb is damaged",
-        "left as it is",
-        "restore it from a backup",
-    ];
-    with_another_table(lab, zeros, &parts)?;
+    with_another_table(lab, zeros)?;
     let short = |table: &mut Vec<u8>| {
         table.truncate(1_000);
         Ok(())
     };
-    with_another_table(lab, short, &parts)
+    with_another_table(lab, short)
 }
 
 /// A record that a newer version has written: the start is refused, and the records stay.
@@ -111,13 +97,8 @@ pub(crate) fn newer(lab: &Lab) -> CaseResult {
         let key = "set/0f0e0d0c-0b0a-0908-0706-050403020100";
         let record = br#"{"version":9,"record":{"what":"a newer version knows"}}"#;
         put(&table, key, record)?;
-        let parts = [
-            &*table.to_string_lossy(),
-            key,
-            "version 9",
-            "start the version of fsrvpd",
-        ];
-        let refused = is_refused(&room, &parts);
+        let path = table.to_string_lossy();
+        let refused = is_refused(&room, "the table is of a newer version", &[&path, key]);
         let kept = get(&table, key)?;
         fs::write(&table, &whole)?;
         if kept.as_deref() != Some(record) {

@@ -7,6 +7,7 @@ use fsrvp_tests::operator::Step;
 use fsrvp_tests::{CaseResult, Injection, fail};
 use libtest_mimic::Failed;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a client gets when the table cannot be stored.
 const UNSTORED: Status = Status::VSS_E_UNEXPECTED_PROVIDER_ERROR;
@@ -49,12 +50,7 @@ pub(crate) fn full_disk(lab: &Lab) -> CaseResult {
         if refused == 0 {
             return fail("no commit of the store needed space");
         }
-        room.says(&[
-            "the table could not be stored",
-            "table.redb",
-            "No space left",
-            "has space",
-        ])?;
+        room.reports("`state_dir` is full", &[&lab.state_dir().to_string_lossy()])?;
         room.says(&["the table is stored again"])?;
         room.recovers()
     })
@@ -95,11 +91,7 @@ pub(crate) fn every_commit(lab: &Lab) -> CaseResult {
     if refused != expected {
         return fail(format!("only {refused:?} were refused"));
     }
-    room.says(&[
-        "the table could not be stored",
-        "table.redb",
-        "Input/output error",
-    ])?;
+    room.reports("the disk under `state_dir` reports errors", &[])?;
     room.recovers()
 }
 
@@ -135,12 +127,31 @@ pub(crate) fn read_only(lab: &Lab) -> CaseResult {
         backup.is_refused(Step::Add, UNSTORED, SOON)?;
     }
     drop(injection);
-    room.says(&[
-        "the table could not be stored",
-        "Read-only file system",
-        "can be written",
-    ])?;
+    room.reports(
+        "`state_dir` turns read-only",
+        &[&table(lab).to_string_lossy()],
+    )?;
     backup.does(Step::Add)?;
     backup.abort()?;
+    room.recovers()
+}
+
+/// A flush that does not come back for more than a minute: whoever waits for it is told, questions
+/// are answered, and the daemon is well when the disk is.
+pub(crate) fn hung_disk(lab: &Lab) -> CaseResult {
+    let room = Room::enter(lab);
+    let mut backup = room.backup()?;
+    let injection = Injection::on(
+        pid(lab)?,
+        "fdatasync",
+        "delay_enter=75000000:when=1",
+        &table(lab),
+    )?;
+    backup.is_refused(Step::SetContext, UNSTORED, Duration::from_secs(65))?;
+    room.reports("`state_dir` does not answer", &[])?;
+    backup.is_refused(Step::Start, UNSTORED, Duration::from_secs(1))?;
+    drop(injection);
+    // The context was stored in the end: the client's next one takes its place.
+    room.says(&["answers again"])?;
     room.recovers()
 }

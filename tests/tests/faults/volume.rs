@@ -44,13 +44,7 @@ pub(crate) fn full(lab: &Lab) -> CaseResult {
             backup.is_refused(step, Status::VSS_E_INSUFFICIENT_STORAGE, SOON)?;
         }
         // All or none: the other volume has no copy either.
-        room.says(&[
-            "an operation failed",
-            "prepare",
-            "share data",
-            "no space",
-            "free some",
-        ])?;
+        room.reports("no space on the volume", &["share data"])?;
         match room.copies_on("btrfs1") {
             none if none.is_empty() => Ok(()),
             some => fail(format!("copies are left: {some:?}")),
@@ -66,16 +60,16 @@ pub(crate) fn full(lab: &Lab) -> CaseResult {
 }
 
 /// The kernel refuses the cut of the second volume: the copy of the first goes too.
-fn cut_fails(lab: &Lab, fault: &str, status: Status, parts: &[&str]) -> CaseResult {
+fn cut_fails(lab: &Lab, error: &str, status: Status, fault: &str) -> CaseResult {
     let room = Room::enter(lab);
     let mut backup = room.backup_of(&[ShareKey::A, ShareKey::B])?;
     backup.walks(Step::Prepare)?;
     let pid = lab.agent_pid().ok_or("no agent")?;
     let area = served_area(&room, "btrfs2")?;
-    let injection = Injection::on(pid, "ioctl", fault, &area)?;
+    let injection = Injection::on(pid, "ioctl", error, &area)?;
     backup.is_refused(Step::Commit, status, SOON)?;
     drop(injection);
-    room.says(&[&["an operation failed", "commit", "share data"], parts].concat())?;
+    room.reports(fault, &["share data"])?;
     for volume in ["btrfs1", "btrfs2"] {
         let left = room.copies_on(volume);
         if !left.is_empty() {
@@ -110,18 +104,13 @@ pub(crate) fn full_at_the_cut(lab: &Lab) -> CaseResult {
         lab,
         "error=ENOSPC",
         status,
-        &["no space", "free some there"],
+        "no space at the moment of the copy",
     )
 }
 
 pub(crate) fn broken_at_the_cut(lab: &Lab) -> CaseResult {
     let status = Status::VSS_E_UNEXPECTED_PROVIDER_ERROR;
-    cut_fails(
-        lab,
-        "error=EIO",
-        status,
-        &["Input/output error", "kernel's log"],
-    )
+    cut_fails(lab, "error=EIO", status, "the volume's disk reports errors")
 }
 
 /// A volume that turns read-only while a set is exposed: its copies cannot be made, sealed or
@@ -141,12 +130,7 @@ pub(crate) fn read_only(lab: &Lab) -> CaseResult {
     });
     let provider = Status::VSS_E_UNEXPECTED_PROVIDER_ERROR;
     backup.is_refused(Step::Recover, provider, SOON)?;
-    room.says(&[
-        "an operation failed",
-        "seal",
-        "Read-only file system",
-        "remount",
-    ])?;
+    room.reports("the volume turns read-only", &["seal"])?;
     let status = backup.abort()?;
     if status != provider {
         return fail(format!("Abort: {status}"));
@@ -169,7 +153,7 @@ pub(crate) fn read_only(lab: &Lab) -> CaseResult {
     second.abort()?;
     remount("rw")?;
     room.recovers()?;
-    room.says(&["removed at last"])
+    room.reports("a debt is paid", &[])
 }
 
 /// A disk that fails for real: the image of a btrfs lies in memory that is full. The kernel turns
@@ -240,7 +224,7 @@ fn dies(room: &Room<'_>, memory: &Path, share: &Path) -> CaseResult {
     if refused.is_ok() || began.elapsed() > Duration::from_secs(60) {
         return fail(format!("{refused} after {:?}", began.elapsed()));
     }
-    room.says(&["an operation failed", "share dying", "error"])?;
+    room.reports("the volume's disk reports errors", &["share dying"])?;
     backup.abort()?;
     room.backup()?.walks(Step::Delete)
 }
