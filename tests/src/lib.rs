@@ -5,11 +5,13 @@
 //! because an agent has one shadow copy set in creation. The laboratory goes down when the last
 //! case has ended, whatever the outcome.
 
+pub mod guide;
 mod injection;
 mod judge;
 pub mod operator;
 pub mod protected;
 pub mod restarts;
+mod root;
 mod suite;
 mod system;
 pub mod torture;
@@ -17,5 +19,6 @@ pub mod walk;
 
 pub use injection::Injection;
 pub use judge::Judge;
+pub use root::{Booted, Root, package};
 pub use suite::{Case, CaseResult, Suite, fail};
-pub use system::debian;
+pub use system::{debian, debian_to_install};

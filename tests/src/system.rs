@@ -9,13 +9,30 @@ use std::time::Duration;
 const PACKAGES: &str = "samba,samba-common-bin,samba-vfs-modules,python3-samba,libgssapi-krb5-2,\
      libwbclient0";
 
+/// What a file server has before fsrvpd's package is installed: that, systemd and a client.
+const TO_INSTALL: &str = "samba,samba-common-bin,samba-vfs-modules,python3-samba,\
+     libgssapi-krb5-2,libwbclient0,systemd,systemd-sysv,dbus,smbclient,btrfs-progs,debconf,iproute2,\
+     procps,netbase,mawk";
+
 /// The root of a Debian release with Samba, made by `mmdebstrap` if it is not there yet.
 ///
 /// # Errors
 /// What `mmdebstrap` said.
 pub fn debian(release: &str) -> Result<PathBuf, Error> {
+    made(release, release, PACKAGES)
+}
+
+/// The root of a Debian release as a file server has it before fsrvpd is installed.
+///
+/// # Errors
+/// What `mmdebstrap` said.
+pub fn debian_to_install(release: &str) -> Result<PathBuf, Error> {
+    made(&format!("{release}-server"), release, TO_INSTALL)
+}
+
+fn made(name: &str, release: &str, packages: &str) -> Result<PathBuf, Error> {
     let systems = programs::workspace().join("target/systems");
-    let root = systems.join(release);
+    let root = systems.join(name);
     if root.join("usr/sbin/smbd").exists() {
         return Ok(root);
     }
@@ -28,7 +45,7 @@ pub fn debian(release: &str) -> Result<PathBuf, Error> {
     let fresh = root.with_extension(std::process::id().to_string());
     Run::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase"])
-        .arg(format!("--include={PACKAGES}"))
+        .arg(format!("--include={packages}"))
         .arg(release)
         .arg(&fresh)
         .limit(Duration::from_secs(1800))

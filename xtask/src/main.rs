@@ -8,9 +8,12 @@ mod floors;
 mod fuzz;
 mod lab;
 mod licences;
+mod package;
 mod raw_protocol;
+mod release_notes;
 mod simulate;
 mod test;
+mod unit;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +60,12 @@ enum Command {
     Floors,
     /// Every dependency's licence stands on a list
     Licences,
+    /// The Debian package
+    Package(package::Package),
+    /// What CHANGELOG.md says of a version
+    ReleaseNotes(release_notes::ReleaseNotes),
+    /// The score of the systemd unit, as `systemd-analyze security` gives it
+    Unit,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +84,9 @@ fn main() -> ExitCode {
         Command::Powercut(arguments) => campaigns::run("powercut", &arguments),
         Command::Floors => floors::run(),
         Command::Licences => licences::run(),
+        Command::Package(arguments) => package::run(&arguments),
+        Command::ReleaseNotes(arguments) => release_notes::run(&arguments),
+        Command::Unit => unit::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,11 +28,14 @@ pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
 
 /// The directory that holds the built programs.
 pub(crate) fn program_directory(release: bool) -> PathBuf {
+    target().join(if release { "release" } else { "debug" })
+}
+
+/// The target directory.
+pub(crate) fn target() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    root()
-        .join(target)
-        .join(if release { "release" } else { "debug" })
+    root().join(target)
 }
 
 /// Builds fsrvpd and fsrvpctl and returns the directory they are in.

@@ -64,6 +64,14 @@ pub const SUITES: &[Package] = &[
 /// ZFS in user space: the only one that runs without a kernel module.
 pub const ZFS: &[Package] = &[package("zfs-fuse", "zfs-fuse")];
 
+/// What the Debian package and the looks at it need.
+pub const PACKAGING: &[Package] = &[
+    package("binutils", "strip"),
+    package("dpkg-dev", "dpkg-shlibdeps"),
+    package("gzip", "gzip"),
+    package("systemd", "systemd-analyze"),
+];
+
 /// The evidence of those packages that are not installed.
 #[must_use]
 pub fn missing_programs(packages: &[Package]) -> Vec<&'static str> {
