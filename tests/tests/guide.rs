@@ -1,6 +1,12 @@
 //! docs/install.md, word for word, on a fresh server with systemd, and what comes after: upgrades in the
 //! middle of a set, removal and purge with living copies.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use fsrvp_testkit::programs;
 use fsrvp_tests::{Booted, Root, debian_to_install, guide, package};
 

@@ -1,5 +1,7 @@
 //! The Debian package in a root with Samba: what its maintainer scripts do and undo.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use fsrvp_testkit::programs;
 use fsrvp_tests::{Root, debian_to_install, package};
 
