@@ -9,7 +9,11 @@ use std::path::Path;
 /// The error of `operation` on `path`, for `map_err`.
 pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> BackendError {
     move |errno| match errno {
-        Errno::NOSPC | Errno::DQUOT => BackendError::NoSpace(path.display().to_string()),
+        Errno::NOSPC => BackendError::NoSpace(path.display().to_string()),
+        Errno::DQUOT => BackendError::NoSpace(format!(
+            "{} (a quota is used up, of a quota group or a user, not the disk)",
+            path.display()
+        )),
         Errno::PERM | Errno::ACCESS => BackendError::Denied {
             operation,
             path: path.to_owned(),
