@@ -11,6 +11,7 @@ mod null;
 mod pipe;
 mod report;
 mod security;
+mod set;
 mod stats;
 mod store;
 mod trace;
@@ -63,6 +64,7 @@ enum Part {
     Null,
     Crowd,
     Security,
+    BtrfsSet,
 }
 
 fn main() -> ExitCode {
@@ -150,6 +152,9 @@ fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report
     }
     if wanted(Part::Crowd) {
         crowd::run(labs, 1_000, report)?;
+    }
+    if wanted(Part::BtrfsSet) {
+        set::run(&labs.ours, number(64, 4), number(12, 1), report)?;
     }
     if wanted(Part::Security) {
         let plan = security::Plan {
