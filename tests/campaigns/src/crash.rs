@@ -170,7 +170,10 @@ impl Campaign {
                 break;
             }
             let mut plan = Plan::full(self.walker.stage.bases.len(), &mut self.walker.random);
-            if point.contains("delete") || point.contains("remove") || point.contains("withdraw") {
+            if ["delete", "remove", "withdraw", "unlink"]
+                .iter()
+                .any(|word| point.contains(word))
+            {
                 plan.ending = Ending::Delete;
             }
             match self.walker.walk(&plan) {
