@@ -4,6 +4,7 @@ use crate::admin::{self, Admin, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LogConfig, LogFormat};
 use crate::dispatch::Inspect;
+use crate::doctor::Severity;
 use crate::events::History;
 use crate::metrics;
 use crate::reload::{LogHandle, Reload};
@@ -21,6 +22,8 @@ use tracing_subscriber::{EnvFilter, reload};
 
 /// Longest time that the end of calls and jobs is waited for at shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// When the surroundings are looked at, after the start: not while clients come back.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -174,6 +177,8 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
     }
     let admin = tokio::spawn(admin.serve(listener));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let servers = Arc::new(servers);
+    let doctor = tokio::spawn(look_at_surroundings(Arc::clone(&servers)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     let name = loop {
         tokio::select! {
@@ -192,8 +197,9 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     admin.abort();
     let _ = std::fs::remove_file(&config.admin.socket);
+    doctor.abort();
     let ended = async {
-        for server in servers {
+        for server in servers.iter() {
             server.shut_down().await;
         }
     };
@@ -202,6 +208,29 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Says once, when the start is over, what is wrong with the surroundings.
+async fn look_at_surroundings(servers: Arc<Vec<RunningServer>>) {
+    tokio::time::sleep(FIRST_LOOK).await;
+    let look = move || {
+        for finding in servers
+            .iter()
+            .filter_map(RunningServer::patient)
+            .flat_map(|patient| patient.examine())
+        {
+            if finding.severity >= Severity::Warning {
+                tracing::warn!(
+                    server = finding.server,
+                    check = finding.check,
+                    problem = finding.message,
+                    mend = finding.mend,
+                    "something is wrong with the set-up"
+                );
+            }
+        }
+    };
+    let _ = tokio::task::spawn_blocking(look).await;
 }
 
 fn start_logs(log: &LogConfig, path: &Path) -> Result<LogHandle, DaemonError> {

@@ -137,7 +137,13 @@ impl Dispatcher {
         }
         let lost = request.failed(Status::FSRVP_E_WAIT_FAILED);
         let told = (caller.clone(), request.clone());
+        let begun = self.clock.monotonic();
         let response = self.agent.call(caller, request).await.unwrap_or(lost);
+        // Writers are frozen from before this call until after its answer.
+        if method == Opnum::CommitShadowCopySet && response.status().is_ok() {
+            let took = self.clock.monotonic().saturating_sub(begun);
+            metrics::freeze(&self.server, took);
+        }
         audit::call(&self.server, &told.0, &told.1, &response);
         self.calls.answered(method, response.status());
         Ok(response.encode())

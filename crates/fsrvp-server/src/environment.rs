@@ -70,22 +70,41 @@ impl Environment {
     pub fn of(config: &ServerConfig, earlier: Option<u32>) -> Result<Self, EnvironmentError> {
         match &config.static_shares {
             Some(file) => Self::embedded(config, file),
-            None => Self::beside_samba(config, earlier),
+            None => {
+                let earlier = Earlier {
+                    children: Some(config.state_dir.join("children")),
+                    process: earlier,
+                };
+                Self::beside_samba(config, earlier, config.helper)
+            }
         }
     }
 
-    fn beside_samba(config: &ServerConfig, earlier: Option<u32>) -> Result<Self, EnvironmentError> {
+    /// The same for somebody who only looks, beside a daemon that may run: starts no helper, waits
+    /// for nobody, and leaves the state directory alone. Blocks.
+    ///
+    /// # Errors
+    /// As [`Environment::of`].
+    pub fn to_look_at(config: &ServerConfig) -> Result<Self, EnvironmentError> {
+        match &config.static_shares {
+            Some(file) => Self::embedded(config, file),
+            None => Self::beside_samba(config, Earlier::default(), false),
+        }
+    }
+
+    fn beside_samba(
+        config: &ServerConfig,
+        earlier: Earlier,
+        with_helper: bool,
+    ) -> Result<Self, EnvironmentError> {
         let facts = SambaFacts::read(&config.smb_conf)?;
         let name = config
             .name
             .clone()
             .unwrap_or_else(|| facts.netbios_name.clone());
         let mut samba = SambaConfig::new(&config.smb_conf, &name);
-        samba.earlier = Earlier {
-            children: Some(config.state_dir.join("children")),
-            process: earlier,
-        };
-        if !config.helper {
+        samba.earlier = earlier;
+        if !with_helper {
             samba.helper = None;
         }
         let directory = SambaDirectory::open(samba)?;

@@ -12,6 +12,7 @@ pub mod connections;
 pub mod crash_points;
 pub mod daemon;
 pub mod dispatch;
+pub mod doctor;
 pub mod eager;
 pub mod environment;
 pub mod events;

@@ -7,7 +7,9 @@ use fsrvp_idl::{Opnum, Status};
 use fsrvp_proto::AgentView;
 use fsrvp_proto::set::SetStatus;
 use fsrvp_proto::view::SetView;
-use metrics::{Counter, counter, gauge, histogram};
+use metrics::{
+    Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -33,9 +35,100 @@ const PHASE_BUCKETS: [f64; 14] = [
 /// # Errors
 /// One is installed already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets(&PHASE_BUCKETS)?
-        .install_recorder()
+        .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+/// What each figure is, as Prometheus shows it.
+fn describe() {
+    let counters = [
+        ("fsrvpd_calls_total", "Answered calls."),
+        ("fsrvpd_closed_total", "Connections that fsrvpd closed."),
+        ("fsrvpd_faults_total", "Calls answered with an RPC fault."),
+        (
+            "fsrvpd_pipe_take_backs_total",
+            "Times that the pipe's socket was taken back.",
+        ),
+        ("fsrvpd_refused_total", "Callers who were refused."),
+        (
+            "fsrvpd_sets_total",
+            "Sets that were recovered, or ended otherwise.",
+        ),
+        (
+            "fsrvpd_turned_away_total",
+            "Clients for whom there was no place.",
+        ),
+    ];
+    for (name, text) in counters {
+        describe_counter!(name, text);
+    }
+    let gauges = [
+        ("fsrvpd_connections", "Open connections."),
+        ("fsrvpd_debts", "Things that could not be removed yet."),
+        ("fsrvpd_jobs", "Running jobs."),
+        ("fsrvpd_oldest_set_seconds", "Age of the oldest set."),
+        ("fsrvpd_open_sets", "Sets in each status."),
+        ("fsrvpd_snapshots", "Copies on each volume."),
+        ("fsrvpd_uptime_seconds", "How long the daemon has run."),
+    ];
+    for (name, text) in gauges {
+        describe_gauge!(name, text);
+    }
+    let histograms = [
+        (
+            "fsrvpd_freeze_seconds",
+            "How long clients waited for a Commit, their writers frozen.",
+        ),
+        ("fsrvpd_phase_seconds", "How long the work of a phase took."),
+        (
+            "fsrvpd_store_seconds",
+            "How long a durable commit of the table took.",
+        ),
+    ];
+    for (name, text) in histograms {
+        describe_histogram!(name, text);
+    }
+}
+
+/// Lets the counters that alerts watch begin at zero: a counter that appears with its first event
+/// has grown in nobody's eyes.
+pub(crate) fn begin(server: &str) {
+    let outcomes = [
+        "recovered",
+        "aborted",
+        "replaced",
+        "timed_out",
+        "deleted",
+        "rebooted",
+        "operator",
+        "expired",
+    ];
+    for outcome in outcomes {
+        counter!("fsrvpd_sets_total", "server" => server.to_owned(), "outcome" => outcome)
+            .increment(0);
+    }
+    let reasons = [
+        "no_identity",
+        "unauthenticated",
+        "unknown_groups",
+        "not_a_member",
+        "logon",
+    ];
+    for reason in reasons {
+        counter!("fsrvpd_refused_total", "server" => server.to_owned(), "reason" => reason)
+            .increment(0);
+    }
+    for fault in [
+        FaultStatus::ACCESS_DENIED,
+        FaultStatus::BAD_STUB_DATA,
+        FaultStatus::OP_RANGE,
+    ] {
+        counter!("fsrvpd_faults_total", "status" => format!("{:#010x}", fault.0)).increment(0);
+    }
+    gauge!("fsrvpd_connections", "server" => server.to_owned()).increment(0.0);
 }
 
 /// Counts answered calls; the successful ones without a look-up.
@@ -122,6 +215,11 @@ pub(crate) fn connections(server: &str, change: f64) {
 pub(crate) fn phase(server: &str, phase: &'static str, took: Duration) {
     histogram!("fsrvpd_phase_seconds", "server" => server.to_owned(), "phase" => phase)
         .record(took.as_secs_f64());
+}
+
+/// A Commit was answered: a client's writers were frozen at least as long.
+pub(crate) fn freeze(server: &str, took: Duration) {
+    histogram!("fsrvpd_freeze_seconds", "server" => server.to_owned()).record(took.as_secs_f64());
 }
 
 /// A set has ended, recovered or otherwise.

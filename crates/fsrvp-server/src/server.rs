@@ -8,6 +8,7 @@ use crate::config::{ListenConfig, MinAuthLevel, ProfileName, ServerConfig};
 use crate::connection::Service;
 use crate::connections::Connections;
 use crate::dispatch::{Dispatcher, Inspect};
+use crate::doctor::{KnownCopies, Patient};
 use crate::eager::Eagerness;
 use crate::environment::{Environment, EnvironmentError};
 use crate::events::History;
@@ -15,6 +16,7 @@ use crate::executor::{Executor, Settings};
 use crate::laboratory;
 use crate::listen::{self, Door};
 use crate::log_gate::LogGate;
+use crate::metrics;
 use crate::own_names::ConfiguredNames;
 use crate::recovery::{self, RecoveryError, Surroundings};
 use crate::reload::Target;
@@ -27,6 +29,7 @@ use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
 use fsrvp_proto::TableError;
 use fsrvp_proto::profile::Profile;
 use fsrvp_proto::{Agent, AgentConfig, ShareDirectory};
+use fsrvp_samba::SambaFacts;
 use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
 use fsrvp_snapshot::{Backends, Choice};
 use std::collections::BTreeMap;
@@ -110,6 +113,7 @@ pub enum StartError {
 
 /// A server that serves.
 pub struct RunningServer {
+    config: ServerConfig,
     name: String,
     agent: Arc<AgentCell>,
     executor: Arc<Executor>,
@@ -185,6 +189,7 @@ impl RunningServer {
         };
         let agent = AgentCell::start(agent, Arc::clone(&executor), Arc::new(store), clock, sink)
             .map_err(StartError::Thread)?;
+        metrics::begin(&name);
         let refusals = Arc::<LogGate>::default();
         let service = Arc::new(Service {
             dispatcher: Dispatcher::new(
@@ -273,6 +278,7 @@ impl RunningServer {
         let door = door(r"\pipe\FssagentRpc".to_owned(), PIPE_MAX_FRAG, &[]);
         tasks.push(tokio::spawn(listen::pipe(pipe, door)));
         Ok(Self {
+            config: config.clone(),
             name,
             agent,
             executor,
@@ -304,6 +310,25 @@ impl RunningServer {
         }
     }
 
+    /// What the doctor looks at.
+    #[must_use]
+    pub fn patient(&self) -> Option<Patient> {
+        // An embedded laboratory has no surroundings that could be wrong.
+        if self.config.static_shares.is_some() {
+            return None;
+        }
+        Some(Patient {
+            config: self.config.clone(),
+            name: self.name.clone(),
+            samba: SambaFacts::read(&self.config.smb_conf).ok(),
+            directory: Arc::clone(&self.directory),
+            backends: Arc::clone(&self.backends),
+            copies: Some(KnownCopies::from(&self.agent.view())),
+            daemon: Some(std::process::id()),
+            proc: PathBuf::from("/proc"),
+        })
+    }
+
     /// What of it can change while it serves.
     #[must_use]
     pub fn target(&self) -> Target {
@@ -316,7 +341,7 @@ impl RunningServer {
     }
 
     /// Takes no more clients, answers those who wait, and closes the store.
-    pub async fn shut_down(self) {
+    pub async fn shut_down(&self) {
         for task in &self.tasks {
             task.abort();
         }

@@ -68,6 +68,14 @@ impl AdminClient {
         Self { socket }
     }
 
+    /// The process that listens on the socket.
+    #[must_use]
+    pub fn peer(&self) -> Option<u32> {
+        let stream = std::os::unix::net::UnixStream::connect(&self.socket).ok()?;
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+        u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
+    }
+
     /// `GET path`, as JSON.
     ///
     /// # Errors

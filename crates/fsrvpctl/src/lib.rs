@@ -72,6 +72,8 @@ enum Verb {
     Events(verbs::events::Events),
     /// Events as they happen
     Watch(verbs::events::Watch),
+    /// Find what is wrong with the set-up, and the command that mends it
+    Doctor(verbs::doctor::Doctor),
     /// Check, show or reload the configuration
     #[command(subcommand)]
     Config(verbs::config::Config),
@@ -114,6 +116,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Completions(completions) => completions.run(),
         Verb::Man(man) => man.run(),
         Verb::Config(config) => config.run(&client, &mut screen),
+        Verb::Doctor(doctor) => doctor.run(&client, &mut screen),
         Verb::Status => verbs::status::run(&client, &mut screen),
         Verb::Sets => verbs::sets::run(&client, &mut screen),
         Verb::Show(show) => show.run(&client, &mut screen),

@@ -111,6 +111,9 @@ pub(crate) struct AgentSettings {
     pub(crate) log_level: String,
     /// Lines that a test adds to `[[server]]`.
     pub(crate) server_lines: Vec<String>,
+    /// Lines that a test adds to `[admin]`.
+    #[serde(default)]
+    pub(crate) admin_lines: Vec<String>,
 }
 
 pub(crate) fn write_config(
@@ -123,11 +126,12 @@ pub(crate) fn write_config(
         directory(path)?;
     }
     let mut text = format!(
-        "[log]\nlevel = {:?}\n\n[admin]\nsocket = {:?}\n\n[[server]]\nname = {SERVER_NAME:?}\n\
+        "[log]\nlevel = {:?}\n\n[admin]\nsocket = {:?}\n{}\n[[server]]\nname = {SERVER_NAME:?}\n\
          smb_conf = {smb_conf:?}\npipe_directory = {pipe_directory:?}\nstate_dir = {:?}\n\
          run_dir = {:?}\nprofile = {:?}\nmin_auth_level = {:?}\nallow_shared_volume = {}\n",
         settings.log_level,
         files.admin_socket,
+        settings.admin_lines.concat(),
         files.state,
         files.run,
         settings.profile.name(),

@@ -64,6 +64,7 @@ impl LabOptions {
                 allow_shared_volume: false,
                 log_level: "debug".to_owned(),
                 server_lines: Vec::new(),
+                admin_lines: Vec::new(),
             },
             programs: SambaPrograms::default(),
             winbind: false,
@@ -148,6 +149,13 @@ impl LabOptions {
     #[must_use]
     pub fn server_line(mut self, line: impl Into<String>) -> Self {
         self.settings.server_lines.push(line.into());
+        self
+    }
+
+    /// A line more in `[admin]` of fsrvpd's configuration.
+    #[must_use]
+    pub fn admin_line(mut self, line: impl std::fmt::Display) -> Self {
+        self.settings.admin_lines.push(format!("{line}\n"));
         self
     }
 

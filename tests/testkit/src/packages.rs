@@ -58,6 +58,8 @@ pub const SUITES: &[Package] = &[
     package("krb5-kdc", "krb5kdc"),
     package("krb5-admin-server", "kadmin.local"),
     package("mmdebstrap", "mmdebstrap"),
+    package("prometheus", "promtool"),
+    package("bsdutils", "script"),
     package("python3-venv", "/usr/lib/python3*/ensurepip/__init__.py"),
 ];
 

@@ -237,3 +237,18 @@ fn the_phases_of_a_set_are_told_and_outlive_a_restart() {
     ];
     assert_eq!(phases, expected);
 }
+
+#[test]
+fn an_order_is_answered_when_all_is_out_of_sight() {
+    for status in [SetStatus::Exposed, SetStatus::Recovered] {
+        let mut world = World::new();
+        let (set, _) = world.walk(WRITABLE, &["a", "b"], status);
+        world.hold("remove");
+        let order = world.begin_order(Order::Delete(set));
+        assert_eq!(world.answers.get(&order), None, "{status:?}");
+        world.pass(seconds(5));
+        assert_eq!(world.answers.get(&order), None, "{status:?}");
+        world.done("remove");
+        assert_eq!(world.answers[&order], Ok(OrderDone::default()));
+    }
+}

@@ -3,6 +3,7 @@
 pub(crate) mod acts;
 pub(crate) mod config;
 pub(crate) mod connections;
+pub(crate) mod doctor;
 pub(crate) mod events;
 mod model;
 pub(crate) mod providers;

@@ -59,6 +59,7 @@ pub(crate) struct Copy {
     pub(crate) id: String,
     pub(crate) backend: String,
     pub(crate) volume: String,
+    pub(crate) created: String,
     pub(crate) mappings: Vec<Mapping>,
 }
 

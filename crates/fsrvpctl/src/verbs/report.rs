@@ -66,6 +66,7 @@ impl Report {
             "daemon": answers,
             "metrics": metrics,
             "files": files,
+            "doctor": super::doctor::for_report(client),
         });
         let failed = |error: std::io::Error| {
             let text = format!("{}: {error}", self.file.display());

@@ -110,6 +110,7 @@ mod tests {
                 "copies": [{
                     "id": "66666666-2222-3333-4444-555555555555",
                     "backend": "btrfs", "volume": "btrfs:a:b",
+                    "created": "2024-02-29T23:50:00Z",
                     "mappings": [{
                         "share": "vm",
                         "share_name_unc": "\\\\filer\\vm",
