@@ -6,6 +6,7 @@ mod demo;
 mod embedded;
 mod floors;
 mod fuzz;
+mod image;
 mod lab;
 mod licences;
 mod package;
@@ -62,6 +63,8 @@ enum Command {
     Licences,
     /// The Debian package
     Package(package::Package),
+    /// The container images, built with buildah
+    Image(image::Image),
     /// What CHANGELOG.md says of a version
     ReleaseNotes(release_notes::ReleaseNotes),
     /// The score of the systemd unit, as `systemd-analyze security` gives it
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Floors => floors::run(),
         Command::Licences => licences::run(),
         Command::Package(arguments) => package::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
         Command::ReleaseNotes(arguments) => release_notes::run(&arguments),
         Command::Unit => unit::run(),
     };

@@ -66,6 +66,13 @@ pub const SUITES: &[Package] = &[
 /// ZFS in user space: the only one that runs without a kernel module.
 pub const ZFS: &[Package] = &[package("zfs-fuse", "zfs-fuse")];
 
+/// What the container images need.
+pub const IMAGE: &[Package] = &[
+    package("binutils", "strip"),
+    package("buildah", "buildah"),
+    package("mmdebstrap", "mmdebstrap"),
+];
+
 /// What the Debian package and the looks at it need.
 pub const PACKAGING: &[Package] = &[
     package("binutils", "strip"),
