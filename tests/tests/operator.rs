@@ -31,6 +31,10 @@ fn main() -> ExitCode {
     suite
         .case("a_copy_that_a_client_has_open_outlives_its_age", retention)
         .case("a_snapshot_is_kept_and_outlives_its_set", keeping)
+        .case(
+            "a_restore_that_is_killed_leaves_the_old_or_the_new",
+            restoring,
+        )
         .case("an_operator_ends_what_a_client_left", acts)
         .case("space_is_told", space)
         .case("the_doctor_finds_what_was_broken", doctor)
@@ -200,6 +204,84 @@ fn keeping(lab: &Lab) -> CaseResult {
         }
         Ok(ask(lab, "/v1/snapshots")?["snapshots"] == serde_json::json!([]))
     })
+}
+
+/// The words of all files of a tree, which are the same in each of its two states.
+fn words(tree: &Path, files: usize) -> Result<Option<String>, Failed> {
+    let mut word: Option<String> = None;
+    for number in 0..files {
+        let Ok(found) = fs::read_to_string(tree.join(format!("d{}/f{number}", number % 7))) else {
+            return Ok(None);
+        };
+        if word.as_ref().is_some_and(|word| *word != found) {
+            return Ok(None);
+        }
+        word = Some(found);
+    }
+    Ok(word)
+}
+
+fn restoring(lab: &Lab) -> CaseResult {
+    const FILES: usize = 1_500;
+    let share = lab.share(ShareKey::A);
+    let tree = share.path.join("tree");
+    let fill = |word: &str| -> CaseResult {
+        for number in 0..FILES {
+            let directory = tree.join(format!("d{}", number % 7));
+            fs::create_dir_all(&directory)?;
+            fs::write(directory.join(format!("f{number}")), word)?;
+        }
+        Ok(())
+    };
+    fill("old")?;
+    let walk = Walk::of(lab);
+    let created = walk.create("ro", &[share.name])?;
+    walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
+    let copy = exposed(
+        share.name,
+        created.copies.first().map_or("", String::as_str),
+    );
+    let restore = || -> Result<Command, Failed> {
+        let mut command = Command::new(programs::program("fsrvpctl")?);
+        command.arg("--socket").arg(lab.admin_socket());
+        command.args(["restore", share.name, "tree", "--copy", &copy]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(command)
+    };
+    let (mut old, mut new) = (0, 0);
+    for round in 0..12_u64 {
+        fill("new")?;
+        let mut running = restore()?.spawn()?;
+        sleep(Duration::from_millis(round * 90));
+        let _ = running.kill();
+        running.wait()?;
+        match words(&tree, FILES)?.as_deref() {
+            Some("new") => new += 1,
+            Some("old") => old += 1,
+            other => return fail(format!("round {round}: the tree is between: {other:?}")),
+        }
+    }
+    println!("killed: {new} times as it was, {old} times as it should be");
+    fill("new")?;
+    // What a killed cp still writes goes with it or with the next run.
+    until("it is restored", || Ok(restore()?.status()?.success()))?;
+    if words(&tree, FILES)?.as_deref() != Some("old") {
+        return fail("a restore that succeeded did not bring the tree back");
+    }
+    let beside = fs::read_dir(&share.path)?.flatten();
+    let beside: Vec<_> = beside
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(".fsrvp-restore"))
+        .collect();
+    fs::remove_dir_all(&tree)?;
+    order(lab, "DELETE", &format!("/v1/sets/{}", created.set), "")?;
+    if !beside.is_empty() {
+        return fail(format!("{beside:?} lies beside the tree"));
+    }
+    Ok(())
 }
 
 fn acts(lab: &Lab) -> CaseResult {

@@ -64,6 +64,8 @@ enum Verb {
     Delete(verbs::acts::Delete),
     /// Try again what could not be removed, and end sets kept for long enough
     Prune(verbs::acts::Prune),
+    /// Bring a file or a directory of a share back from a kept snapshot or an exposed copy
+    Restore(verbs::restore::Restore),
     /// The kept snapshots
     Snapshots,
     /// What each copy and each kept snapshot costs
@@ -127,6 +129,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Seal(set) => set.seal(&client, &mut screen),
         Verb::Delete(delete) => delete.run(&client, &mut screen),
         Verb::Prune(prune) => prune.run(&client, &mut screen),
+        Verb::Restore(restore) => restore.run(&client, &mut screen),
         Verb::Snapshots => verbs::snapshots::run(&client, &mut screen),
         Verb::Space => verbs::space::run(&client, &mut screen),
         Verb::Events(events) => events.run(&client, &mut screen),

@@ -6,16 +6,67 @@
 use fsrvp_client::{FsrvpClient, Options, PipeIdentity};
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, Context, ShadowCopySetId};
 use fsrvp_samba::npa::AuthRequest;
+use libtest_mimic::{Arguments, Trial};
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests: [(&str, fn()); 9] = [
+        (
+            "no_line_is_wider_than_80_columns_and_programs_read_json",
+            no_line_is_wider_than_80_columns_and_programs_read_json,
+        ),
+        ("what_people_see", what_people_see),
+        (
+            "a_beginning_of_an_id_is_enough",
+            a_beginning_of_an_id_is_enough,
+        ),
+        (
+            "each_failure_has_its_words_and_its_code",
+            each_failure_has_its_words_and_its_code,
+        ),
+        (
+            "a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked",
+            a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked,
+        ),
+        (
+            "a_report_has_everything_and_no_secrets",
+            a_report_has_everything_and_no_secrets,
+        ),
+        (
+            "events_are_watched_as_they_happen",
+            events_are_watched_as_they_happen,
+        ),
+        (
+            "completions_and_manual_come_from_the_same_source",
+            completions_and_manual_come_from_the_same_source,
+        ),
+        (
+            "on_a_terminal_there_are_colours_unless_they_are_unwanted",
+            on_a_terminal_there_are_colours_unless_they_are_unwanted,
+        ),
+    ];
+    let trials = tests.into_iter().map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if !arguments.list {
+        let _ = std::fs::remove_dir_all(&STAGE.dir);
+    }
+    conclusion.exit_code()
+}
 
 /// A daemon in this process, with one set in each of three states.
 struct Stage {
@@ -213,7 +264,6 @@ const SHOWING: [&[&str]; 14] = [
     &["prune", "--age", "30d", "--count", "50"],
 ];
 
-#[test]
 fn no_line_is_wider_than_80_columns_and_programs_read_json() {
     let recovered = STAGE.recovered.to_string();
     let show: &[&str] = &["show", &recovered];
@@ -236,7 +286,6 @@ fn no_line_is_wider_than_80_columns_and_programs_read_json() {
     }
 }
 
-#[test]
 fn what_people_see() {
     let see = |arguments: &[&str]| normal(&STAGE.ctl(arguments).0);
     assert_eq!(
@@ -297,7 +346,6 @@ sql on LAB
     assert_eq!(see(&["config", "reload"]), "nothing has changed\n");
 }
 
-#[test]
 fn a_beginning_of_an_id_is_enough() {
     let id = STAGE.exposed.to_string();
     let (whole, code) = STAGE.ctl(&["show", &id]);
@@ -309,7 +357,6 @@ fn a_beginning_of_an_id_is_enough() {
     assert!(shown.contains("commit"), "{shown}");
 }
 
-#[test]
 fn each_failure_has_its_words_and_its_code() {
     let recovered = STAGE.recovered.to_string();
     let unknown = "00000000-0000-0000-0000-00000000abcd";
@@ -365,7 +412,6 @@ fn each_failure_has_its_words_and_its_code() {
     assert_eq!(code, 0, "{text}");
 }
 
-#[test]
 fn a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fsrvpctl"));
     command.args(["--socket", "/does/not/exist.sock", "status"]);
@@ -399,7 +445,6 @@ fn a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked() {
     assert!(out.contains("SHARES"), "{out}");
 }
 
-#[test]
 fn a_report_has_everything_and_no_secrets() {
     let file = STAGE.dir.join("report.json");
     let path = file.to_str().unwrap();
@@ -421,7 +466,6 @@ fn a_report_has_everything_and_no_secrets() {
     assert_eq!(code, 1, "{error}");
 }
 
-#[test]
 fn events_are_watched_as_they_happen() {
     std::thread::scope(|scope| {
         let watching = scope.spawn(|| STAGE.run(&["watch", "--count", "1"]));
@@ -437,7 +481,6 @@ fn events_are_watched_as_they_happen() {
     });
 }
 
-#[test]
 fn completions_and_manual_come_from_the_same_source() {
     for shell in ["bash", "zsh", "fish"] {
         let (text, code) = STAGE.ctl(&["completions", shell]);
@@ -459,7 +502,6 @@ fn completions_and_manual_come_from_the_same_source() {
     }
 }
 
-#[test]
 fn on_a_terminal_there_are_colours_unless_they_are_unwanted() {
     let has_script = Command::new("script").arg("--version").output().is_ok();
     if !has_script {

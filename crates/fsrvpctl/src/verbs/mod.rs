@@ -8,6 +8,7 @@ pub(crate) mod events;
 mod model;
 pub(crate) mod providers;
 pub(crate) mod report;
+pub(crate) mod restore;
 pub(crate) mod sets;
 pub(crate) mod shares;
 pub(crate) mod show;
