@@ -76,7 +76,12 @@ pub fn bind(fd: BorrowedFd<'_>, access: Access) -> Result<OwnedFd> {
     if access == Access::ReadOnly {
         attributes |= libc::MOUNT_ATTR_RDONLY;
     }
-    set_attributes(&mount, attributes, libc::MOUNT_ATTR__ATIME)?;
+    let mut cleared = libc::MOUNT_ATTR__ATIME;
+    if access == Access::ReadWrite {
+        cleared |= libc::MOUNT_ATTR_RDONLY;
+    }
+    // Private: what is mounted in the tree itself later does not appear here.
+    set_attributes(&mount, attributes, cleared, MS_PRIVATE)?;
     Ok(mount)
 }
 
@@ -87,8 +92,11 @@ pub fn bind(fd: BorrowedFd<'_>, access: Access) -> Result<OwnedFd> {
 /// # Errors
 /// `BUSY` while something that was opened through it can write: a descriptor, a shared mapping.
 pub fn make_read_only(fd: BorrowedFd<'_>) -> Result<()> {
-    set_attributes(&fd, libc::MOUNT_ATTR_RDONLY, 0)
+    set_attributes(&fd, libc::MOUNT_ATTR_RDONLY, 0, 0)
 }
+
+/// As mount(2) has it, in the type of mount_setattr(2).
+const MS_PRIVATE: u64 = 1 << 18;
 
 /// `struct mount_attr`.
 #[repr(C)]
@@ -101,11 +109,11 @@ struct MountAttributes {
 
 const _: () = assert!(size_of::<MountAttributes>() == 32);
 
-fn set_attributes(mount: &impl AsRawFd, set: u64, clear: u64) -> Result<()> {
+fn set_attributes(mount: &impl AsRawFd, set: u64, clear: u64, propagation: u64) -> Result<()> {
     let attributes = MountAttributes {
         set,
         clear,
-        propagation: 0,
+        propagation,
         user_namespace: 0,
     };
     // SAFETY: the path is a string that ends with a zero, and the kernel reads the attributes, of

@@ -45,6 +45,9 @@ pub const LABORATORY: &[Package] = &[
 
 /// What the suites need on top: the judges that others wrote.
 pub const SUITES: &[Package] = &[
+    package("acl", "getfacl"),
+    package("attr", "getfattr"),
+    package("libcap2-bin", "setcap"),
     package("samba-testsuite", "smbtorture"),
     package("winbind", "winbindd"),
     package(

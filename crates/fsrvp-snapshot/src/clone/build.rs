@@ -5,7 +5,7 @@ use super::data;
 use super::entry::{self, Opened};
 use super::filter::Filter;
 use super::metadata::{Metadata, Stamp, Target, copy_times};
-use super::tree::{Chain, Directory, Entry, File, Tree, list, open_directory};
+use super::tree::{Chain, Directory, Entry, File, Tree, has_moved, list, open_directory};
 use crate::backend::{BackendError, Deadline};
 use crate::error::{failed, unsupported};
 use fsrvp_sys::reflink;
@@ -58,6 +58,7 @@ pub(super) struct Setting {
     pub(super) skip: Option<u64>,
     pub(super) is_btrfs: bool,
     pub(super) data: Data,
+    pub(super) now: fn() -> SystemTime,
 }
 
 /// Where the names of a file with several names were met first: below the root of the copy.
@@ -113,11 +114,11 @@ impl Builder<'_> {
         let mut left = vec![0];
         while let Some(at) = left.pop() {
             self.deadline.check()?;
-            let now = SystemTime::now();
+            let now = (self.setting.now)();
             let source = match sources.open(&self.tree, at) {
                 Ok(source) => source,
                 // Gone since its name was read: the Commit will see what is there instead.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if at != 0 => continue,
+                Err(errno) if at != 0 && has_moved(errno) => continue,
                 Err(errno) => return Err(failed("open", &self.shown(at, c""))(errno)),
             };
             let target = match &mut targets {
@@ -164,6 +165,7 @@ impl Builder<'_> {
                 let from = match open_directory(source, name) {
                     Ok(from) => from,
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+                    Err(Errno::XDEV) => return Err(moving(&self.shown(0, name))),
                     Err(errno) => return Err(cannot(errno)),
                 };
                 mkdirat(target, name, Mode::RWXU).map_err(cannot)?;
@@ -457,7 +459,7 @@ impl Builder<'_> {
             ) {
                 Ok(()) => {}
                 // Gone by now, which the Commit will see.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if at != 0 => {}
+                Err(errno) if at != 0 && has_moved(errno) => {}
                 Err(errno) => return Err(failed("copy", &self.shown(at, c""))(errno)),
             }
         }
@@ -505,6 +507,13 @@ pub(super) fn require(
         )),
         None => Ok(()),
     }
+}
+
+fn moving(path: &Path) -> BackendError {
+    unsupported(
+        path,
+        "is renamed at this moment, or something is mounted there; try again",
+    )
 }
 
 fn named_below_a_file(path: &Path) -> BackendError {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Whose blocks the files of a copy are in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,6 +124,8 @@ pub struct CloneConfig {
     pub reserve_percent: u32,
     /// The lists of files.
     pub targets: Arc<dyn Targets>,
+    /// The clock that tells how long ago a file changed.
+    pub now: fn() -> SystemTime,
 }
 
 impl CloneConfig {
@@ -140,6 +142,7 @@ impl CloneConfig {
             commit_limit: None,
             reserve_percent: 0,
             targets: Arc::new(NoTargets),
+            now: SystemTime::now,
         }
     }
 }

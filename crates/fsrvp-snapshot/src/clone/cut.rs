@@ -9,7 +9,7 @@ use super::data;
 use super::entry::{self, Opened};
 use super::metadata::{Metadata, Target, copy_times};
 use super::prepare::Plan;
-use super::tree::{BENEATH, Chain, Directory, Entry, File, Tree, list};
+use super::tree::{BENEATH, Chain, Directory, Entry, File, Tree, has_moved, list};
 use crate::backend::{BackendError, Deadline};
 use crate::error::failed;
 use crate::lock;
@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
         let anew = (index, node.parent, node.name.clone());
         let source = match chains.source.open(&plan.tree, at) {
             Ok(source) => source,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if at != 0 => {
+            Err(errno) if at != 0 && has_moved(errno) => {
                 self.rest.names.insert(anew);
                 return Ok(());
             }
@@ -363,7 +363,7 @@ fn finish(plans: &[Plan], mut rest: Rest, deadline: &Deadline) -> Result<(), Bac
             ) {
                 Ok(()) => {}
                 // Removed, or made anew as something else.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if *at != 0 => {}
+                Err(errno) if *at != 0 && has_moved(errno) => {}
                 Err(errno) => return Err(failed("copy", &plan.shown(*at, c""))(errno)),
             }
         }
@@ -398,13 +398,13 @@ fn make_anew(
     } = Chains::of(plan);
     let source = match source.open(&plan.tree, at) {
         Ok(source) => source,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Made::Gone),
+        Err(errno) if has_moved(errno) => return Ok(Made::Gone),
         Err(errno) => return Err(shown(errno)),
     };
     let target = match target.open(&plan.tree, at) {
         Ok(target) => target,
         // Made anew as something else already, together with what was below it.
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Made::Yes),
+        Err(errno) if has_moved(errno) => return Ok(Made::Yes),
         Err(errno) => return Err(shown(errno)),
     };
     let fresh = Uuid::new_v4().to_string();

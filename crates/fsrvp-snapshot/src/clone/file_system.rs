@@ -8,6 +8,7 @@ use crate::error::{failed, mount_table, unsupported};
 use crate::folder::{make_all, make_directory};
 use crate::location::{Identity, mount_id, mount_id_at, open_directory};
 use crate::lock;
+use crate::previous::Links;
 use fsrvp_sys::btrfs;
 use fsrvp_sys::crash;
 use fsrvp_sys::mount::{self, Access};
@@ -177,6 +178,7 @@ impl TreeClone {
     pub fn unmount_all(&self) -> Result<(), BackendError> {
         self.reaper.settle();
         lock(&self.prepared).clear();
+        *lock(&self.links) = Links::default();
         let mut known = lock(&self.file_systems);
         known.clear();
         let mut result = Ok(());
@@ -197,6 +199,8 @@ impl TreeClone {
                     Err(errno) => result = Err(failed("umount", &mount.point)(errno)),
                 }
             }
+            // Links to what is not mounted any more.
+            let _ = std::fs::remove_dir_all(folder.join(crate::previous::NAME));
             let _ = std::fs::remove_dir(&folder);
         }
         result

@@ -71,6 +71,7 @@ impl TreeClone {
             skip: skip.and_then(|stat| Some(stat.ok()?.st_ino)),
             is_btrfs: false,
             data: self.config.data,
+            now: self.config.now,
         };
         let mut builder = Builder {
             setting: &setting,
@@ -230,6 +231,7 @@ impl TreeClone {
                 .flatten(),
             is_btrfs: file_system.kind == Kind::Btrfs,
             data: self.config.data,
+            now: self.config.now,
         };
         lock(&self.prepared).remove(&source.copy);
         if area.discard(source.copy, &[Form::Part], volume)? {

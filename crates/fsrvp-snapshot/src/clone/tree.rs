@@ -132,6 +132,15 @@ pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Owne
     openat2(parent, name, flags, Mode::empty(), BENEATH)
 }
 
+/// Whether a directory that could not be opened is not where it was. The kernel also says `XDEV`
+/// when what it found is renamed out of the way at this moment.
+pub(super) fn has_moved(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV
+    )
+}
+
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -1,5 +1,4 @@
 //! Beds for the battery, and what the other tests need.
-#![allow(dead_code, reason = "as in the common helpers")]
 
 use crate::common::{Ground, bind, exposure, labels, run, subvolume};
 use fsrvp_proto::job::CopySource;
@@ -17,10 +16,15 @@ pub(crate) fn lab() -> bool {
     if !crate::common::lab() {
         return false;
     }
-    if Command::new("mkfs.xfs").arg("-V").output().is_ok() {
+    let programs = ["mkfs.xfs", "getfattr", "getfacl", "setcap", "python3"];
+    let missing: Vec<_> = programs
+        .into_iter()
+        .filter(|program| Command::new(program).arg("-V").output().is_err())
+        .collect();
+    if missing.is_empty() {
         return true;
     }
-    println!("skipped: needs mkfs.xfs");
+    println!("skipped: needs {}", missing.join(", "));
     let required = std::env::var_os("FSRVP_REQUIRE_LAB").is_some_and(|value| value == "1");
     assert!(!required, "FSRVP_REQUIRE_LAB is set");
     false

@@ -12,3 +12,9 @@ mod common;
 
 mod battery;
 mod bed;
+mod crash;
+mod faithful;
+mod limits;
+mod phases;
+mod seal;
+mod targets;
