@@ -56,8 +56,11 @@ def case_nothing_is_left(lab):
         area = os.path.join(top, ".fsrvpd", lab.SERVER_NAME)
         if not os.path.isdir(area):
             continue
-        left = [name for name in os.listdir(area) if name != "previous"]
+        left = [name for name in os.listdir(area) if name not in ("previous", "clone")]
         expect(f"copies in {area}", left, [])
+        clones = os.path.join(area, "clone")
+        if os.path.isdir(clones):
+            expect(f"clones in {clones}", os.listdir(clones), ["trash"])
         for folder, _, names in os.walk(os.path.join(area, "previous")):
             expect(f"previous versions in {folder}", names, [])
 

@@ -128,6 +128,26 @@ pub struct Table {
     exposed_names: BTreeSet<String>,
 }
 
+/// The copies of those sets that edits record as committed, or as further than that.
+#[must_use]
+pub fn committed_copies(edits: &[Edit]) -> BTreeSet<ShadowCopyId> {
+    let set_of = |edit: &Edit| {
+        let bytes = edit.value.as_ref()?;
+        let is_set = edit.key.starts_with(SET_PREFIX);
+        is_set.then(|| decode::<ShadowCopySet>(edit.key.clone(), bytes).ok())?
+    };
+    let is_committed = |set: &ShadowCopySet| match set.status {
+        SetStatus::Started | SetStatus::Added | SetStatus::CreationInProgress => false,
+        SetStatus::Committed | SetStatus::Exposed | SetStatus::Recovered => true,
+    };
+    edits
+        .iter()
+        .filter_map(set_of)
+        .filter(is_committed)
+        .flat_map(|set| set.copies.into_iter().map(|copy| copy.id))
+        .collect()
+}
+
 /// One atomic change of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Change {

@@ -1,6 +1,7 @@
 //! The snapshot backends of a server, as its configuration has them.
 
 use crate::config::ServerConfig;
+use crate::targets::FileLists;
 use fsrvp_snapshot::clone::Data;
 use fsrvp_snapshot::{
     Backends, Btrfs, BtrfsConfig, CloneConfig, Exec, ExecConfig, SnapshotBackend, TreeClone, Zfs,
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// All backends of the server `name`: those that are probed for, in this order, and those that a
 /// share has to name.
 #[must_use]
-pub fn of(config: &ServerConfig, name: &str) -> Backends {
+pub fn of(config: &ServerConfig, name: &str, lists: Arc<FileLists>) -> Backends {
     let btrfs = Btrfs::new(BtrfsConfig {
         server: name.to_owned(),
         run_dir: config.run_dir.clone(),
@@ -26,7 +27,10 @@ pub fn of(config: &ServerConfig, name: &str) -> Backends {
             run_dir: config.run_dir.clone(),
         }))
     };
-    let clone = TreeClone::new(config.clone_backend(name));
+    let clone = TreeClone::new(CloneConfig {
+        targets: lists,
+        ..config.clone_backend(name)
+    });
     let zfs = Zfs::new(ZfsConfig {
         program: config.zfs.program.clone(),
         limit: config.zfs.limit,

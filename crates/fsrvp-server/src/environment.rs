@@ -3,6 +3,7 @@
 
 use crate::backends;
 use crate::config::ServerConfig;
+use crate::targets::FileLists;
 use fsrvp_proto::ShareDirectory;
 use fsrvp_samba::directory::{Earlier, SambaConfig, SambaDirectory, StaticDirectory, StaticError};
 use fsrvp_samba::{ConfigError, SambaFacts};
@@ -63,11 +64,16 @@ pub struct SambaIdentity {
 
 impl Environment {
     /// Looks at the surroundings that the configuration names, and waits for what an `earlier`
-    /// process has left running there. The state directory is this process's. Blocks.
+    /// process has left running there; `lists` are the file lists that clones obey. The state
+    /// directory is this process's. Blocks.
     ///
     /// # Errors
     /// Samba's configuration or the static share file cannot be used.
-    pub fn of(config: &ServerConfig, earlier: Option<u32>) -> Result<Self, EnvironmentError> {
+    pub fn of(
+        config: &ServerConfig,
+        earlier: Option<u32>,
+        lists: Arc<FileLists>,
+    ) -> Result<Self, EnvironmentError> {
         match &config.static_shares {
             Some(file) => Self::embedded(config, file),
             None => {
@@ -75,7 +81,7 @@ impl Environment {
                     children: Some(config.state_dir.join("children")),
                     process: earlier,
                 };
-                Self::beside_samba(config, earlier, config.helper)
+                Self::beside_samba(config, earlier, config.helper, lists)
             }
         }
     }
@@ -88,7 +94,7 @@ impl Environment {
     pub fn to_look_at(config: &ServerConfig) -> Result<Self, EnvironmentError> {
         match &config.static_shares {
             Some(file) => Self::embedded(config, file),
-            None => Self::beside_samba(config, Earlier::default(), false),
+            None => Self::beside_samba(config, Earlier::default(), false, Arc::default()),
         }
     }
 
@@ -96,6 +102,7 @@ impl Environment {
         config: &ServerConfig,
         earlier: Earlier,
         with_helper: bool,
+        lists: Arc<FileLists>,
     ) -> Result<Self, EnvironmentError> {
         let facts = SambaFacts::read(&config.smb_conf)?;
         let name = config
@@ -115,7 +122,7 @@ impl Environment {
                 .clone()
                 .unwrap_or_else(|| facts.np_directory.clone()),
             directory: Arc::new(directory),
-            backends: Arc::new(backends::of(config, &name)),
+            backends: Arc::new(backends::of(config, &name, lists)),
             samba: SambaIdentity {
                 is_samba: true,
                 is_standalone: facts.standalone,

@@ -28,3 +28,4 @@ pub mod security;
 pub mod server;
 pub mod store;
 pub mod streams;
+pub mod targets;

@@ -21,6 +21,7 @@ use crate::own_names::ConfiguredNames;
 use crate::recovery::{self, RecoveryError, Surroundings};
 use crate::reload::Target;
 use crate::store::{RedbStore, StoreError};
+use crate::targets::{FileListEditor, StoreWithLists};
 use dcerpc_proto::SyntaxId;
 use dcerpc_proto::assoc::{AssociationGroups, Interface, ServerConfig as AssociationConfig};
 use dcerpc_proto::security::{AuthLevel, SecurityProvider};
@@ -122,6 +123,7 @@ pub struct RunningServer {
     backends: Arc<Backends>,
     connections: Arc<Connections>,
     counters: Arc<PipeCounters>,
+    targets: FileListEditor,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -187,7 +189,9 @@ impl RunningServer {
             let (name, history) = (name.clone(), Arc::clone(&run.history));
             Box::new(move |event| crate::events::report(&name, &event, &history))
         };
-        let agent = AgentCell::start(agent, Arc::clone(&executor), Arc::new(store), clock, sink)
+        let store = Arc::new(store);
+        let targets = FileListEditor::of(&store);
+        let agent = AgentCell::start(agent, Arc::clone(&executor), store, clock, sink)
             .map_err(StartError::Thread)?;
         metrics::begin(&name);
         let refusals = Arc::<LogGate>::default();
@@ -287,6 +291,7 @@ impl RunningServer {
             backends: environment.backends,
             connections,
             counters,
+            targets,
             tasks,
         })
     }
@@ -307,6 +312,7 @@ impl RunningServer {
             directory: Arc::clone(&self.directory),
             backends: Arc::clone(&self.backends),
             executor: Arc::clone(&self.executor),
+            targets: self.targets.clone(),
         }
     }
 
@@ -354,20 +360,21 @@ impl RunningServer {
 
 struct Parts {
     environment: Environment,
-    store: RedbStore,
+    store: StoreWithLists<RedbStore>,
     recovered: recovery::Outcome,
 }
 
 /// The blocking half of the start.
 fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
-    let store = RedbStore::open(&config.state_dir)?;
-    let environment = Environment::of(config, store.previous_process())?;
+    let store = StoreWithLists::open(RedbStore::open(&config.state_dir)?)?;
+    let lists = Arc::clone(store.lists());
+    let environment = Environment::of(config, store.inner().previous_process(), lists)?;
     let surroundings = Surroundings {
         backends: &environment.backends,
         directory: &*environment.directory,
         boot_id: &run.boot_id,
     };
-    let begun_anew = store.is_new() && !run.begin_anew;
+    let begun_anew = store.inner().is_new() && !run.begin_anew;
     match recovery::run(&store, begun_anew, surroundings, run.clock.now()) {
         Ok(recovered) => Ok(Parts {
             recovered,
@@ -375,11 +382,11 @@ fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
             store,
         }),
         Err(lost @ RecoveryError::StoreLost { .. }) => {
-            store.forget();
+            store.into_inner().forget();
             Err(lost.into())
         }
         Err(RecoveryError::Table(source)) => Err(StartError::Table {
-            path: store.path().to_owned(),
+            path: store.inner().path().to_owned(),
             source,
         }),
         Err(error) => Err(error.into()),

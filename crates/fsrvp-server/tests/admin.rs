@@ -204,6 +204,19 @@ async fn every_answer_is_as_it_is_described() {
     let path = format!("/v1/snapshots/LAB/docs/{name}");
     assert_eq!(description.ask(&daemon, "DELETE", &path, "").0, 200);
     assert_eq!(description.ask(&daemon, "DELETE", &path, "").0, 404);
+    // A list for a share that is copied whole would be a promise that nobody keeps.
+    for (verb, share, body, expected) in [
+        ("GET", "docs", "", 404),
+        ("GET", "none", "", 404),
+        ("PUT", "docs", r#"{"files": ["../x"]}"#, 400),
+        ("PUT", "docs", r#"{"files": ["a"], "standing": true}"#, 409),
+        ("PUT", "none", r#"{"files": ["a"]}"#, 404),
+        ("DELETE", "docs", "", 404),
+    ] {
+        let path = format!("/v1/shares/{share}/targets");
+        let (status, answer) = description.ask(&daemon, verb, &path, body);
+        assert_eq!(status, expected, "{verb} {share} {body}: {answer}");
+    }
     let all = endpoints().len();
     assert_eq!(description.seen.len(), all, "{:#?}", description.seen);
 }

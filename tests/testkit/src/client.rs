@@ -2,6 +2,7 @@
 
 use crate::samba::Account;
 use crate::{Lab, MinAuthLevel, Run};
+use std::net::Ipv4Addr;
 
 pub use crate::samba::{Account as LabAccount, Accounts};
 
@@ -27,6 +28,21 @@ impl Lab {
             .args(["-m", "SMB3"])
             .arg(format!("//127.0.0.1/{share}"))
             .args(["-c", commands])
+    }
+
+    /// `smbcacls` of a path in a share; without further arguments it shows the security descriptor.
+    /// The program only knows the usual port: `host` is an address where something passes it on to
+    /// the laboratory's.
+    #[must_use]
+    pub fn smbcacls(&self, who: &Account, host: Ipv4Addr, share: &str, path: &str) -> Run {
+        Run::new("smbcacls")
+            .arg("-s")
+            .arg(self.smb_conf())
+            .arg("-U")
+            .arg(format!("{}%{}", who.user, who.password))
+            .args(["-m", "SMB3"])
+            .arg(format!("//{host}/{share}"))
+            .arg(path)
     }
 
     /// `smbtorture`, one or more tests by their full names.

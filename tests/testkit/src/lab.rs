@@ -110,6 +110,13 @@ impl LabOptions {
         self
     }
 
+    /// Puts the shares that are on btrfs elsewhere on XFS.
+    #[must_use]
+    pub fn xfs(mut self) -> Self {
+        self.storage = Storage::Xfs;
+        self
+    }
+
     /// `profile`; spec unless set.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Self {

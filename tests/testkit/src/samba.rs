@@ -176,7 +176,14 @@ impl Conf<'_> {
         let (modules, snapdir) = match self.agent {
             // Samba's own agent needs the module that makes its snapshots, and puts them into the share.
             AgentKind::Samba { .. } => ("btrfs", share.path.clone()),
-            AgentKind::Fsrvpd(_) => ("", self.previous_versions(dir, share)),
+            AgentKind::Fsrvpd(_) => {
+                let modules = match self.storage {
+                    Storage::Btrfs | Storage::Zfs => "",
+                    // Clones take Windows' security descriptors along as they are stored.
+                    Storage::Xfs => "acl_xattr",
+                };
+                (modules, self.previous_versions(dir, share))
+            }
         };
         let torture = share.key == ShareKey::Torture;
         let modules = match (torture, share.key.is_subvolume()) {
@@ -193,6 +200,11 @@ impl Conf<'_> {
         if torture {
             section.push_str(&format!("    shadow:snapdir = {}\n", snapdir.display()));
         }
+        if torture && self.storage == Storage::Xfs {
+            // A copy begins where the share does, not where its file system is mounted. (Of btrfs,
+            // the module takes the subvolume for what is mounted.)
+            section.push_str(&format!("    shadow:mountpoint = {path}\n"));
+        }
         section
     }
 
@@ -203,6 +215,7 @@ impl Conf<'_> {
                 .join("btrfs1/.fsrvpd")
                 .join(SERVER_NAME),
             Storage::Zfs => AgentFiles::of(dir).run.join("zfs"),
+            Storage::Xfs => AgentFiles::of(dir).run.join("clone"),
         };
         area.join("previous").join(share.name)
     }

@@ -17,6 +17,8 @@ pub(crate) enum Storage {
     Btrfs,
     /// Pools of zfs-fuse, with data sets. Only inside [`Isolation::Zfs`](crate::Isolation).
     Zfs,
+    /// XFS, every share a directory; what is called after btrfs is XFS then, too.
+    Xfs,
 }
 
 /// What a share is for. The name is the key in the laboratory's environment file.
@@ -156,11 +158,12 @@ pub(crate) fn create(
             zfs::create_pool(name, &images.join(name), size, &mounts.join(name))?;
         }
     }
-    for (name, make) in [
-        ("btrfs1", Run::new("mkfs.btrfs").arg("--quiet")),
-        ("btrfs2", Run::new("mkfs.btrfs").arg("--quiet")),
-        ("xfs", Run::new("mkfs.xfs").args(["-q", "-m", "reflink=1"])),
-    ] {
+    let xfs = || Run::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]);
+    let usual = || match storage {
+        Storage::Btrfs | Storage::Zfs => Run::new("mkfs.btrfs").arg("--quiet"),
+        Storage::Xfs => xfs(),
+    };
+    for (name, make) in [("btrfs1", usual()), ("btrfs2", usual()), ("xfs", xfs())] {
         if (single_disk || storage == Storage::Zfs) && name.starts_with("btrfs") {
             continue;
         }
@@ -188,9 +191,14 @@ pub(crate) fn create(
             Storage::Btrfs => Run::new("btrfs")
                 .args(["subvolume", "create"])
                 .arg(mounts.join(subvolume))
-                .check()?,
-            Storage::Zfs => Run::new("zfs").args(["create", subvolume]).check()?,
-        };
+                .check()
+                .map(drop)?,
+            Storage::Zfs => Run::new("zfs")
+                .args(["create", subvolume])
+                .check()
+                .map(drop)?,
+            Storage::Xfs => directory(&mounts.join(subvolume))?,
+        }
     }
     for share in shares(dir) {
         directory(&share.path)?;

@@ -14,6 +14,7 @@ mod shares;
 mod snapshots;
 mod socket;
 mod space;
+mod targets;
 mod work;
 
 pub use error::ApiError;
@@ -25,6 +26,7 @@ use crate::connections::Connections;
 use crate::events::{History, Record};
 use crate::executor::Executor;
 use crate::reload::Reload;
+use crate::targets::FileListEditor;
 use crate::{audit, metrics};
 use axum::Router;
 use axum::extract::State;
@@ -75,6 +77,8 @@ pub struct Administered {
     pub backends: Arc<Backends>,
     /// What runs its jobs.
     pub executor: Arc<Executor>,
+    /// Its file lists.
+    pub targets: FileListEditor,
 }
 
 impl std::fmt::Debug for Admin {
@@ -94,6 +98,7 @@ fn routes() -> Routes {
         .merge(shares::routes())
         .merge(snapshots::routes())
         .merge(space::routes())
+        .merge(targets::routes())
         .merge(work::routes())
         .merge(config::routes())
         .merge(events::routes())

@@ -3,9 +3,16 @@
 
 use super::{Executor, in_share};
 use fsrvp_proto::job::{CopyRef, Exposure, Failure};
+use fsrvp_snapshot::BackendError;
 use fsrvp_sys::crash;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Longest time that handles which the SMB server has been told to close are waited for.
+const CLOSING_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between two looks at them.
+const CLOSING_PAUSE: Duration = Duration::from_millis(20);
 
 impl Executor {
     pub(super) fn seal(&self, shares: &[Exposure]) -> Result<(), Failure> {
@@ -17,7 +24,7 @@ impl Executor {
         crash::point("executor.seal.after_shares");
         let copies: BTreeSet<&CopyRef> = shares.iter().map(|exposure| &exposure.copy).collect();
         for copy in copies {
-            self.backend(&copy.backend)?.seal(copy)?;
+            self.seal_when_free(copy)?;
             crash::point("executor.seal.after_copy");
         }
         for exposure in shares {
@@ -26,6 +33,20 @@ impl Executor {
         }
         crash::point("executor.seal.after_all");
         Ok(())
+    }
+
+    /// The SMB server closes the handles of a connection that was cut in its own time.
+    fn seal_when_free(&self, copy: &CopyRef) -> Result<(), Failure> {
+        let backend = self.backend(&copy.backend)?;
+        let began = Instant::now();
+        loop {
+            match backend.seal(copy) {
+                Err(BackendError::Busy(_)) if began.elapsed() < CLOSING_LIMIT => {
+                    std::thread::sleep(CLOSING_PAUSE);
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     fn verify(&self, exposure: &Exposure) -> Result<(), Failure> {

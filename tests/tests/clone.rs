@@ -1,0 +1,287 @@
+//! The clone backend behind smbd: every share is on XFS. Flows, walks, seals and restarts are those of
+//! the other suites; what only clones do is here.
+
+use fsrvp_testkit::{Lab, LabOptions, Run, ShareKey, unix_http, unix_http_get};
+use fsrvp_tests::restarts::{Victim, set_with};
+use fsrvp_tests::walk::{Walk, exposed};
+use fsrvp_tests::{CaseResult, Judge, Suite, fail};
+use libtest_mimic::Failed;
+use std::fs::{self, OpenOptions};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+
+/// Judged in `clone_torture.rs`, where two shares of a volume may stand in one set.
+const ELSEWHERE: &str = "sets::two_shares_of_a_volume_share_a_copy";
+/// Root's own handles hold the seal of a clone up; see `handles_of_root_hold_the_seal_up`.
+const OTHERWISE: &str = "seal::root_cannot_write_where_smbd_serves";
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new(|agent| LabOptions::for_test(agent).xfs());
+    for key in [
+        ShareKey::A,
+        ShareKey::Hidden,
+        ShareKey::Subdir,
+        ShareKey::Xfs,
+    ] {
+        for writable in [false, true] {
+            let name = format!("{}_{}", if writable { "rw" } else { "ro" }, key.key());
+            suite = suite.case(name.to_lowercase(), move |lab| {
+                Walk::of(lab).run(key, writable)
+            });
+        }
+    }
+    let judged = ["flows::", "sets::", "seal::", "states::"];
+    suite
+        .cases(Judge::cases(move |name| {
+            judged.iter().any(|module| name.starts_with(module))
+                && ![ELSEWHERE, OTHERWISE].contains(&name)
+        }))
+        .case("restarts_of_the_agent", |lab| {
+            set_with(lab, Victim::AgentKilled)
+        })
+        .case("restarts_of_everything", |lab| {
+            set_with(lab, Victim::Everything)
+        })
+        .case("security_descriptors_are_the_same", descriptors)
+        .case("handles_of_root_hold_the_seal_up", held)
+        .case("what_is_in_the_way_is_named", refusals)
+        .case("only_what_a_list_names_is_copied", file_list)
+        .and_nothing_is_left()
+        .run()
+}
+
+/// What smbcacls says of everything in a share.
+fn acls(lab: &Lab, host: Ipv4Addr, share: &str, names: &[&str]) -> Result<Vec<String>, Failed> {
+    let of = |name: &&str| Ok(lab.smbcacls(lab.admin(), host, share, name).check()?.stdout);
+    names.iter().map(of).collect()
+}
+
+/// Passes connections to port 445 of a loopback address on to the laboratory, until the process
+/// ends.
+fn usual_port(lab: &Lab) -> Result<Ipv4Addr, Failed> {
+    let target = (Ipv4Addr::LOCALHOST, lab.port());
+    let [high, low, ..] = std::process::id().to_le_bytes();
+    let host = Ipv4Addr::new(127, 77, high, low | 2);
+    let listener = TcpListener::bind((host, 445))?;
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) else {
+                return;
+            };
+            for (mut from, mut to) in [(&client, &server), (&server, &client)]
+                .into_iter()
+                .filter_map(|(from, to)| Some((from.try_clone().ok()?, to.try_clone().ok()?)))
+            {
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    Ok(host)
+}
+
+fn descriptors(lab: &Lab) -> CaseResult {
+    let (share, walk, host) = (lab.share(ShareKey::A), Walk::of(lab), usual_port(lab)?);
+    let directory = share.path.join("descriptors");
+    fs::create_dir_all(directory.join("in"))?;
+    fs::write(directory.join("in/file"), "content")?;
+    fs::write(directory.join("other"), "content")?;
+    let names = [
+        "descriptors",
+        "descriptors/in",
+        "descriptors/in/file",
+        "descriptors/other",
+    ];
+    let everyone = "ACL:Everyone:ALLOWED/0x0/READ";
+    for (name, acl) in [
+        ("descriptors/in/file", everyone),
+        ("descriptors/in", "ACL:Everyone:ALLOWED/OI|CI/CHANGE"),
+    ] {
+        lab.smbcacls(lab.admin(), host, share.name, name)
+            .args(["--add", acl])
+            .check()?;
+    }
+    let before = acls(lab, host, share.name, &names)?;
+    if before
+        .iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len()
+        < 3
+    {
+        return fail(format!("the descriptors do not differ: {before:?}"));
+    }
+    let created = walk.create("ro", &[share.name])?;
+    let [copy] = created.copies.as_slice() else {
+        return fail("one share, several copies");
+    };
+    let after = acls(lab, host, &exposed(share.name, copy), &names)?;
+    walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
+    walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
+    fs::remove_dir_all(directory)?;
+    if before != after {
+        return fail(format!("{before:#?}\nbut in the copy\n{after:#?}"));
+    }
+    Ok(())
+}
+
+/// The directory that an exposed share serves.
+fn served(lab: &Lab, copy: &str) -> PathBuf {
+    lab.run_dir().join("clone").join(copy)
+}
+
+/// Whoever holds a file of the copy open for writing is waited for and then told about; nothing is
+/// sealed that could still be written.
+fn held(lab: &Lab) -> CaseResult {
+    let (share, walk) = (lab.share(ShareKey::A), Walk::of(lab));
+    fs::write(share.path.join("held"), "before")?;
+    let created = walk.create("rw", &[share.name])?;
+    let [copy] = created.copies.as_slice() else {
+        return fail("one share, several copies");
+    };
+    let path = served(lab, copy).join("held");
+    let file = OpenOptions::new().write(true).open(&path)?;
+    let complete = format!("fss_recovery_complete {}", created.set);
+    if walk.succeeds(&complete).is_ok() {
+        return fail("RecoveryComplete succeeded while a handle could write");
+    }
+    // It stays Exposed, the share is read-only already, and the call may be repeated.
+    if walk.put(&exposed(share.name, copy), "late")? {
+        return fail("the share can be written after a failed RecoveryComplete");
+    }
+    file.write_all_at(b"during", 0)?;
+    drop(file);
+    walk.succeeds(&complete)?;
+    walk.holds(&exposed(share.name, copy), "held", "during")?;
+    if OpenOptions::new().write(true).open(&path).is_ok() {
+        return fail("root can open a file of the sealed copy for writing");
+    }
+    walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))
+}
+
+/// A share with each of the things that cannot be cloned: refused, and the path is in the log and in
+/// `/v1/shares`.
+fn refusals(lab: &Lab) -> CaseResult {
+    let share = lab.share(ShareKey::B);
+    let inside = |name: &str| share.path.join(name);
+    let link = inside("a link");
+    symlink("/etc", &link)?;
+    refused(lab, &link)?;
+    fs::remove_file(&link)?;
+    let pipe = inside("pipe");
+    Run::new("mkfifo").arg(&pipe).check()?;
+    refused(lab, &pipe)?;
+    fs::remove_file(&pipe)?;
+    fs::create_dir_all(inside("1/2/3/4/5/6"))?;
+    refused(lab, &inside("1/2/3/4/5/6"))?;
+    fs::remove_dir_all(inside("1"))?;
+    let mounted = inside("mounted");
+    fs::create_dir(&mounted)?;
+    let mount = Run::new("mount")
+        .args(["-t", "tmpfs", "none"])
+        .arg(&mounted);
+    mount.check()?;
+    let verdict = refused(lab, &mounted);
+    Run::new("umount").arg(&mounted).check()?;
+    verdict?;
+    fs::remove_dir(&mounted)?;
+    // And without any of them it is served again.
+    Walk::of(lab).succeeds(&format!("fss_is_path_sup {}", share.name))
+}
+
+/// A list for one set, across a restart, and a standing one.
+fn file_list(lab: &Lab) -> CaseResult {
+    let (share, walk) = (lab.share(ShareKey::B), Walk::of(lab));
+    let path = format!("/v1/shares/{}/targets", share.name.to_uppercase());
+    let ask = |verb: &str, body: &str, expected: u16| {
+        let answer = unix_http(&lab.admin_socket(), verb, &path, body)?;
+        if answer.status != expected {
+            return fail(format!("{verb} {body}: {} {}", answer.status, answer.body));
+        }
+        Ok(answer.body)
+    };
+    for name in ["wanted/in", "also", "unwanted"] {
+        fs::create_dir_all(share.path.join(name))?;
+        fs::write(share.path.join(name).join("file"), name)?;
+    }
+    // In the way of the whole share.
+    symlink("/etc", share.path.join("unwanted/link"))?;
+    ask("GET", "", 404)?;
+    let wanted = r#"{"files": ["wanted", "also/file"]}"#;
+    ask("PUT", r#"{"files": ["none"]}"#, 200)?;
+    let output = lab
+        .rpcclient(lab.backup(), &format!("fss_is_path_sup {}", share.name))
+        .output()?;
+    if !output.says("0x8004230c") {
+        return fail(format!("a list names what is not there: {}", output.text()));
+    }
+    ask("PUT", wanted, 200)?;
+    lab.restart_agent()?;
+    let shown: serde_json::Value = serde_json::from_str(&ask("GET", "", 200)?)?;
+    if shown["files"] != serde_json::json!(["wanted", "also/file"]) || shown["standing"] != false {
+        return fail(format!("after a restart: {shown}"));
+    }
+    let created = walk.create("ro", &[share.name])?;
+    let [copy] = created.copies.as_slice() else {
+        return fail("one share, several copies");
+    };
+    let copied = exposed(share.name, copy);
+    walk.holds(&copied, "wanted/in/file", "wanted/in")?;
+    walk.holds(&copied, "also/file", "also")?;
+    let listing = lab.smbclient(lab.backup(), &copied, "ls").check()?;
+    if listing.says("unwanted") {
+        return fail(listing.text());
+    }
+    walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
+    walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
+    // Used up by that one set.
+    ask("GET", "", 404)?;
+    ask("PUT", r#"{"files": ["also"], "standing": true}"#, 200)?;
+    for _ in 0..2 {
+        let created = walk.create("ro", &[share.name])?;
+        let [copy] = created.copies.as_slice() else {
+            return fail("one share, several copies");
+        };
+        walk.holds(&exposed(share.name, copy), "also/file", "also")?;
+        walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
+        walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
+    }
+    lab.restart_agent()?;
+    ask("DELETE", "", 200)?;
+    ask("DELETE", "", 404)?;
+    fs::remove_dir_all(share.path.join("unwanted"))?;
+    Ok(())
+}
+
+fn refused(lab: &Lab, offender: &Path) -> CaseResult {
+    let share = lab.share(ShareKey::B).name;
+    let before = fs::read(lab.agent_log())?.len();
+    let output = lab
+        .rpcclient(lab.backup(), &format!("fss_is_path_sup {share}"))
+        .output()?;
+    let offender = offender.display().to_string();
+    if !output.says("0x8004230c") {
+        return fail(format!("{offender}: {}", output.text()));
+    }
+    let log = fs::read(lab.agent_log())?;
+    let log = String::from_utf8_lossy(log.get(before..).unwrap_or_default()).into_owned();
+    if !log.contains(&offender) {
+        return fail(format!("the log does not name {offender}:\n{log}"));
+    }
+    let shares = unix_http_get(&lab.admin_socket(), "/v1/shares")?;
+    let shares: serde_json::Value = serde_json::from_str(&shares.body)?;
+    let of_share = shares["shares"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|shown| shown["name"] == share);
+    let reason = of_share.and_then(|shown| shown["reason"].as_str());
+    if !reason.is_some_and(|reason| reason.contains(&offender)) {
+        return fail(format!("/v1/shares does not name {offender}: {shares:#}"));
+    }
+    Ok(())
+}
