@@ -2,6 +2,7 @@
 //! system calls, in one run.
 
 mod canned;
+mod clone;
 mod commit;
 mod crowd;
 mod cycle;
@@ -57,6 +58,7 @@ enum Command {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Store,
+    Clone,
     Commit,
     Trace,
     Dirty,
@@ -89,10 +91,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(agent) => agent.clone(),
         None => std::env::current_exe()?.with_file_name("fsrvpd"),
     };
-    let labs = Labs::up(&agent)?;
     let mut report = Report::default();
-    measure(arguments, &agent, &labs, &mut report)?;
-    drop(labs);
+    if arguments.only.is_empty() || arguments.only.contains(&Part::Clone) {
+        clones(arguments.quick, &mut report)?;
+    }
+    if arguments.only != [Part::Clone] {
+        let labs = Labs::up(&agent)?;
+        measure(arguments, &agent, &labs, &mut report)?;
+    }
     let text = report.markdown(&about()?);
     println!("{text}");
     if let Some(readme) = &arguments.readme {
@@ -103,6 +109,19 @@ fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     Err(format!("missed: {}", missed.join(", ")).into())
+}
+
+/// What needs no laboratory.
+fn clones(quick: bool, report: &mut Report) -> Result<()> {
+    let number = |full: usize, smoke: usize| if quick { smoke } else { full };
+    let plan = clone::Plan {
+        files: number(10_000, 100),
+        extents: number(100_000, 100),
+        pairs: number(9, 1),
+        most_files: number(1_000_000, 10),
+        most_extents: number(100_000, 10),
+    };
+    clone::run(plan, report)
 }
 
 fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report) -> Result<()> {
