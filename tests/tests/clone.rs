@@ -222,7 +222,8 @@ fn file_list(lab: &Lab) -> CaseResult {
     ask("PUT", wanted, 200)?;
     lab.restart_agent()?;
     let shown: serde_json::Value = serde_json::from_str(&ask("GET", "", 200)?)?;
-    if shown["files"] != serde_json::json!(["wanted", "also/file"]) || shown["standing"] != false {
+    let kept = serde_json::json!(["wanted", "also/file"]);
+    if shown.get("files") != Some(&kept) || shown.get("standing") != Some(&false.into()) {
         return fail(format!("after a restart: {shown}"));
     }
     let created = walk.create("ro", &[share.name])?;
@@ -274,12 +275,12 @@ fn refused(lab: &Lab, offender: &Path) -> CaseResult {
     }
     let shares = unix_http_get(&lab.admin_socket(), "/v1/shares")?;
     let shares: serde_json::Value = serde_json::from_str(&shares.body)?;
-    let of_share = shares["shares"]
-        .as_array()
+    let all = shares.get("shares").and_then(serde_json::Value::as_array);
+    let of_share = all
         .into_iter()
         .flatten()
-        .find(|shown| shown["name"] == share);
-    let reason = of_share.and_then(|shown| shown["reason"].as_str());
+        .find(|shown| shown.get("name").and_then(serde_json::Value::as_str) == Some(share));
+    let reason = of_share.and_then(|shown| shown.get("reason")?.as_str());
     if !reason.is_some_and(|reason| reason.contains(&offender)) {
         return fail(format!("/v1/shares does not name {offender}: {shares:#}"));
     }
