@@ -496,6 +496,22 @@ impl Simulation {
         Ok(())
     }
 
+    /// While the store hangs or a share is still being withdrawn, what was refused may come about
+    /// in the end.
+    fn deletion_refused(&mut self, key: crate::witness::MappingKey, request: &Request) {
+        let is_in_doubt = self.world.store.is_in_doubt();
+        let life = self.life();
+        let removes = |job: &crate::life::RunningJob| matches!(job.job, Job::Remove { .. });
+        if is_in_doubt || !life.commits.is_empty() || life.jobs.values().any(removes) {
+            return self.witness.refused_in_doubt(key);
+        }
+        let again =
+            |other: &OpenCall| crate::witness::deletion(&other.request).as_ref() == Some(&key);
+        if !life.calls.values().any(again) {
+            self.witness.refused(request);
+        }
+    }
+
     fn replied(&mut self, id: CallId, response: &Response) -> Result<(), String> {
         self.note(format_args!("call {}: {response:?}", id.0));
         let Some(call) = self.life().calls.remove(&id.0) else {
@@ -505,18 +521,10 @@ impl Simulation {
         self.read_tables();
         let is_last = id.0 + 1 == self.next_call;
         invariants::reply_implies_durable(&self.facts(), &call, response, (self.now, is_last))?;
-        // While the store hangs, what was refused may come about once it answers.
         if !response.status().is_ok()
-            && !self.world.store.is_in_doubt()
-            && self.life().commits.is_empty()
-            && let Some((set, copy, share)) = crate::witness::deletion(&call.request)
+            && let Some(key) = crate::witness::deletion(&call.request)
         {
-            let key = (set, copy, share);
-            let again =
-                |other: &OpenCall| crate::witness::deletion(&other.request).as_ref() == Some(&key);
-            if !self.life().calls.values().any(again) {
-                self.witness.refused(&call.request);
-            }
+            self.deletion_refused(key, &call.request);
         }
         if let Response::StartShadowCopySet {
             shadow_copy_set_id, ..

@@ -25,6 +25,9 @@ pub(crate) struct Witness {
     pub(crate) sealed: BTreeMap<ShadowCopyId, Sealed>,
     /// Mappings that a client has asked to delete; whether that happens is told by the reply.
     asked: BTreeSet<MappingKey>,
+    /// Those that were refused while it was in doubt whether the store would take them all the same:
+    /// a later refusal may tell that it has.
+    doubtful: BTreeSet<MappingKey>,
     /// The same, but for ever: their shares may come and go.
     ever_asked: BTreeSet<MappingKey>,
     /// Copies that the administrator has deleted.
@@ -78,9 +81,16 @@ impl Witness {
 
     /// A deletion was refused, and the mapping is there: it has to stay.
     pub(crate) fn refused(&mut self, request: &Request) {
-        if let Some(key) = deletion(request) {
+        if let Some(key) = deletion(request)
+            && !self.doubtful.contains(&key)
+        {
             self.asked.remove(&key);
         }
+    }
+
+    /// A deletion was refused, and may come about all the same.
+    pub(crate) fn refused_in_doubt(&mut self, key: MappingKey) {
+        self.doubtful.insert(key);
     }
 
     pub(crate) fn is_asked(&self, key: &MappingKey) -> bool {
