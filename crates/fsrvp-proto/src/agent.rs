@@ -188,7 +188,7 @@ impl Agent {
         self.settle(now);
     }
 
-    /// Nobody finds any of the artefacts of a running [`Job::Remove`] any more. The job goes on
+    /// Nobody finds any of the artefacts of a running [`Job::Remove`](crate::Job::Remove) any more. The job goes on
     /// until that outlasts a power cut too, and what it removes stays owed until then; but "the
     /// reply goes out when share *and* snapshot are out of sight" (PROTOCOL.md rule 14).
     pub fn handle_out_of_sight(&mut self, now: Now, job: JobId) {

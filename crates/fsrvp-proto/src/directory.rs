@@ -41,7 +41,7 @@ pub trait ShareDirectory: Send + Sync {
     /// Reads the definition of a base share, whatever file it stands in, without case.
     ///
     /// # Errors
-    /// [`FailureKind::NotFound`](crate::job::FailureKind::NotFound) if there is no such share.
+    /// [`FailureKind::NotFound`] if there is no such share.
     fn lookup(&self, share: &ShareName) -> Result<BaseShare, Failure>;
 
     /// Clones the base shares under their new names, definition and security descriptor as they
