@@ -1,8 +1,10 @@
 //! A copy is what the source is, as programs see it that others wrote.
 
-use crate::bed::{FileSystem, backend, backend_with, lab};
+use crate::bed::{FileSystem, backend, backend_with, config, lab};
 use crate::common::{Ground, exposed, run, source};
+use crate::phases::later;
 use fsrvp_snapshot::clone::{HardLinks, Rules};
+use fsrvp_snapshot::{CloneConfig, TreeClone};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -10,6 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 /// What a shell prints in a directory.
 fn shell(directory: &Path, script: &str) -> String {
@@ -80,12 +83,20 @@ fn metadata() {
     if !lab() {
         return;
     }
-    for kind in FileSystem::ALL {
+    // Whether Commit looks at all metadata again, or only at what a change of data takes away.
+    let clocks: [fn() -> SystemTime; 2] = [SystemTime::now, later];
+    let all = clocks
+        .into_iter()
+        .flat_map(|now| FileSystem::ALL.map(|kind| (kind, now)));
+    for (kind, now) in all {
         let ground = Ground::new();
         let share = kind.make(&ground, "a").join("share");
         fs::create_dir(&share).unwrap();
         shell(&share, METADATA);
-        let backend = backend(&ground, &[&share]);
+        let backend = TreeClone::new(CloneConfig {
+            now,
+            ..config(&ground, &[&share])
+        });
         let source = source(&backend, &share);
         let copy = exposed(&backend, &source);
         same(&share, &copy);

@@ -20,7 +20,7 @@ struct Case {
 }
 
 /// A clock for which everything has happened long ago.
-fn later() -> SystemTime {
+pub(crate) fn later() -> SystemTime {
     SystemTime::now() + Duration::from_secs(3_600)
 }
 
