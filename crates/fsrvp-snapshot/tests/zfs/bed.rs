@@ -61,10 +61,10 @@ pub(crate) fn zfs(arguments: &[&str]) {
     assert!(output.status.success(), "zfs {arguments:?}: {said}");
 }
 
-/// Destroys a data set, which is busy for a while after its last user has gone.
+/// Destroys a data set with its snapshots, which is busy for a while after its last user has gone.
 pub(crate) fn destroy(name: &str) {
     for _ in 0..100 {
-        let output = Command::new("zfs").args(["destroy", name]).output();
+        let output = Command::new("zfs").args(["destroy", "-r", name]).output();
         if output.unwrap().status.success() {
             return;
         }

@@ -169,7 +169,7 @@ pub(crate) fn exported_pool() {
     assert_eq!(away.enumerate().unwrap(), [copy_ref(&copied)]);
     away.delete(&copy_ref(&copied)).unwrap();
     // The whole data set gone, with its copies: there is nothing left to delete.
-    zfs(&["destroy", "-r", &format!("{}/vm", pool.name)]);
+    destroy(&format!("{}/vm", pool.name));
     away.delete(&copy_ref(&copied)).unwrap();
 }
 
