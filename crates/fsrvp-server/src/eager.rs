@@ -2,14 +2,14 @@
 //! sends the next within microseconds of an answer, and to be woken up for it takes as long as
 //! everything else together.
 //!
-//! A connection is eager when its last calls came that fast. An eager connection may look for the
-//! next call for a moment before it sleeps, but only while no other one is eager: with several of
-//! them there is work anyway, and a processor that looks is missing elsewhere.
+//! A connection is eager when its last calls came that fast and nobody else's came in between. Only
+//! then it looks for the next call for a moment before it sleeps: with several busy clients there
+//! is work anyway, and a processor that looks is missing elsewhere.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the next call is looked for, and how soon it has to come to count as fast.
+/// How long the next call is looked for, and half of how soon it has to come to count as fast.
 const LOOK: Duration = Duration::from_micros(50);
 /// Calls in a row that make a connection eager.
 const IN_A_ROW: u8 = 16;
@@ -17,7 +17,8 @@ const IN_A_ROW: u8 = 16;
 /// What all connections share.
 #[derive(Debug)]
 pub struct Eagerness {
-    eager: AtomicUsize,
+    /// Calls of all connections.
+    arrivals: AtomicU64,
     has_processors: bool,
 }
 
@@ -25,7 +26,7 @@ impl Default for Eagerness {
     fn default() -> Self {
         let processors = std::thread::available_parallelism();
         Self {
-            eager: AtomicUsize::new(0),
+            arrivals: AtomicU64::new(0),
             has_processors: processors.is_ok_and(|processors| processors.get() > 1),
         }
     }
@@ -36,6 +37,7 @@ impl Default for Eagerness {
 pub(crate) struct Eager<'a> {
     all: &'a Eagerness,
     answered: Option<Instant>,
+    last: u64,
     in_a_row: u8,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Eager<'a> {
         Self {
             all,
             answered: None,
+            last: 0,
             in_a_row: 0,
         }
     }
@@ -51,41 +54,23 @@ impl<'a> Eager<'a> {
     /// An answer has been sent. Until when to look for the next call; `None` to sleep at once.
     pub(crate) fn answered(&mut self, now: Instant) -> Option<Instant> {
         self.answered = Some(now);
-        let alone = || self.all.eager.load(Ordering::Relaxed) == 1;
-        let looks = self.is_eager() && self.all.has_processors && alone();
+        let looks = self.in_a_row >= IN_A_ROW && self.all.has_processors;
         looks.then(|| now.checked_add(LOOK)).flatten()
     }
 
     /// Something has arrived.
     pub(crate) fn arrived(&mut self, now: Instant) {
+        let before = self.all.arrivals.fetch_add(1, Ordering::Relaxed);
+        let alone = before == self.last;
+        self.last = before.wrapping_add(1);
         let Some(answered) = self.answered.take() else {
             return;
         };
-        if now.saturating_duration_since(answered) > 2 * LOOK {
-            self.rest();
-        } else if !self.is_eager() {
-            self.in_a_row = self.in_a_row.saturating_add(1);
-            if self.is_eager() {
-                self.all.eager.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn is_eager(&self) -> bool {
-        self.in_a_row >= IN_A_ROW
-    }
-
-    fn rest(&mut self) {
-        if self.is_eager() {
-            self.all.eager.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.in_a_row = 0;
-    }
-}
-
-impl Drop for Eager<'_> {
-    fn drop(&mut self) {
-        self.rest();
+        let fast = now.saturating_duration_since(answered) <= 2 * LOOK;
+        self.in_a_row = match alone && fast {
+            true => self.in_a_row.saturating_add(1),
+            false => 0,
+        };
     }
 }
 
@@ -97,7 +82,7 @@ mod tests {
 
     fn all() -> Eagerness {
         Eagerness {
-            eager: AtomicUsize::new(0),
+            arrivals: AtomicU64::new(0),
             has_processors: true,
         }
     }
@@ -124,14 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_while_two_are_eager() {
+    fn nobody_looks_while_calls_of_others_come_in_between() {
         let all = all();
         let (mut one, mut other) = (Eager::new(&all), Eager::new(&all));
-        assert!(calls(&mut one, IN_A_ROW, MICROSECOND));
-        assert!(!calls(&mut other, IN_A_ROW, MICROSECOND));
-        assert!(!calls(&mut one, 1, MICROSECOND));
-        drop(other);
-        assert!(calls(&mut one, 1, MICROSECOND));
+        assert!(calls(&mut one, IN_A_ROW + 1, MICROSECOND));
+        assert!(calls(&mut other, IN_A_ROW + 1, MICROSECOND), "one is idle");
+        for _ in 0..100 {
+            assert!(!calls(&mut one, 1, MICROSECOND));
+            assert!(!calls(&mut other, 1, MICROSECOND));
+        }
+        assert!(calls(&mut one, IN_A_ROW + 1, MICROSECOND));
     }
 
     #[test]
