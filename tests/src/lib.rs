@@ -12,6 +12,7 @@ pub mod operator;
 pub mod protected;
 pub mod restarts;
 mod root;
+mod secrets;
 mod suite;
 mod system;
 pub mod torture;

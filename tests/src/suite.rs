@@ -1,9 +1,8 @@
 //! A list of named cases with one laboratory.
 
-use crate::Judge;
+use crate::{Judge, secrets};
 use fsrvp_testkit::{
-    AgentKind, Isolation, Lab, LabOptions, Run, laboratory_required, machine_fits, programs, sweep,
-    zfs,
+    AgentKind, Isolation, Lab, LabOptions, laboratory_required, machine_fits, programs, sweep, zfs,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
@@ -112,9 +111,16 @@ impl Suite {
             Trial::test(name, move || room.with_lab(body)).with_ignored_flag(skip)
         });
         let conclusion = libtest_mimic::run(&arguments, trials.collect());
-        if let Some(found) = room.secrets() {
-            eprintln!("the agent's log has {found}");
-            return ExitCode::FAILURE;
+        match room.secrets() {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                eprintln!("the agent's log has {found}");
+                return ExitCode::FAILURE;
+            }
+            Err(error) => {
+                eprintln!("the agent's log could not be searched for secrets: {error}");
+                return ExitCode::FAILURE;
+            }
         }
         if let Err(error) = room.close() {
             eprintln!("the laboratory could not be removed: {error}");
@@ -148,12 +154,13 @@ impl Room {
         body(lab).map_err(|failed| explain(failed, lab, before))
     }
 
-    /// A password or its hash in what the agent has logged during all cases.
-    fn secrets(&self) -> Option<String> {
+    /// A password or its hash in what our agent has logged during all cases.
+    fn secrets(&self) -> Result<Option<String>, String> {
         let lab = self.lab.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = lab.as_ref()?;
-        let log = std::fs::read(lab.agent_log()).unwrap_or_default();
-        secret_in(&String::from_utf8_lossy(&log), lab)
+        match &*lab {
+            Some(lab) if !asked_for_samba() => secrets::in_log_of(lab),
+            _ => Ok(None),
+        }
     }
 
     fn close(&self) -> Result<(), fsrvp_testkit::Error> {
@@ -166,34 +173,16 @@ impl Room {
     }
 }
 
-/// Ours, unless the environment asks for Samba's, which shows what the cases are worth.
+/// Whether the environment asks for Samba's agent, which shows what the cases are worth.
+fn asked_for_samba() -> bool {
+    std::env::var_os("FSRVP_SUITE_AGENT").is_some_and(|agent| agent == "samba")
+}
+
 fn agent() -> Result<AgentKind, fsrvp_testkit::Error> {
-    if std::env::var_os("FSRVP_SUITE_AGENT").is_some_and(|agent| agent == "samba") {
+    if asked_for_samba() {
         return Ok(AgentKind::Samba { workers: 1 });
     }
     Ok(AgentKind::Fsrvpd(programs::program("fsrvpd")?))
-}
-
-fn secret_in(log: &str, lab: &Lab) -> Option<String> {
-    let run = Run::new("pdbedit").arg("-s").arg(lab.smb_conf());
-    let hashes = run.args(["-L", "-w"]).output();
-    // USER:UID:LM HASH:NT HASH:FLAGS:TIME
-    let hashes = hashes.map(|output| output.stdout).unwrap_or_default();
-    let hashes = hashes
-        .lines()
-        .filter_map(|line| line.split(':').nth(3))
-        .filter(|hash| hash.len() == 32 && !hash.starts_with("XXXX"));
-    let folded = log.to_lowercase();
-    if hashes
-        .map(str::to_lowercase)
-        .any(|hash| folded.contains(&hash))
-    {
-        return Some("the hash of a password".to_owned());
-    }
-    [lab.backup(), lab.admin(), lab.plain()]
-        .into_iter()
-        .find(|account| log.contains(&account.password))
-        .map(|account| format!("the password of {}", account.user))
 }
 
 fn log_length(lab: &Lab) -> usize {

@@ -8,8 +8,8 @@ use crate::calls::{Asked, Incoming, Pending, Ticket};
 use crate::event::Event;
 use crate::job::JobId;
 use crate::jobs::Purpose;
+use crate::live_set::{SetJobKind, Waiter};
 use crate::ops::{Lookup, LookupMethod};
-use crate::waits::{SetJobKind, Waiter};
 use fsrvp_idl::{Opnum, ShadowCopySetId, Status};
 use std::time::Duration;
 

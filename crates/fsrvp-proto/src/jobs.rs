@@ -3,8 +3,8 @@
 use crate::action::{Action, Now};
 use crate::agent::Agent;
 use crate::job::{Artefact, BackendName, Failure, FailureKind, Job, JobId, JobOutcome, VolumeId};
+use crate::live_set::SetJobEnd;
 use crate::ops::Lookup;
-use crate::waits::SetJobEnd;
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -19,6 +19,7 @@ mod hung_store;
 pub mod job;
 mod jobs;
 mod keeping;
+mod live_set;
 mod ops;
 pub mod order;
 pub mod own_names;

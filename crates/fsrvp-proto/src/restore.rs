@@ -7,7 +7,7 @@ use crate::action::Now;
 use crate::agent::Agent;
 use crate::debts::pause;
 use crate::job::{Exposure, Failure, FailureKind, Job};
-use crate::waits::SetJobKind;
+use crate::live_set::SetJobKind;
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use std::collections::BTreeSet;
 use std::time::Duration;

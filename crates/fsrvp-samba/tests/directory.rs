@@ -535,58 +535,6 @@ fn servers_that_cannot_be_served_are_refused_with_the_cure() {
     assert!(error.to_string().contains("does not exist"), "{error}");
 }
 
-/// Medians of the calls, for people: `cargo test -p fsrvp-samba --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints figures, proves nothing"]
-fn figures() {
-    with_both(|lab, directory| {
-        let copy = lab.data().join("copy");
-        let docs = ShareName::new("docs");
-        lab.tool(
-            "net",
-            &["conf", "addshare", "reg", &copy.display().to_string()],
-        );
-        lab.tool("sharesec", &["docs", &format!("--setsddl={DESCRIPTOR}")]);
-        let registered = ShareName::new("reg");
-        let mut times: std::collections::BTreeMap<&str, Vec<std::time::Duration>> =
-            std::collections::BTreeMap::new();
-        let mut time = |what, work: &dyn Fn()| {
-            let start = std::time::Instant::now();
-            work();
-            times.entry(what).or_default().push(start.elapsed());
-        };
-        for round in 0..21 {
-            let name = format!("docs@{{{round}}}");
-            let other = format!("reg@{{{round}}}");
-            time("lookup in a file", &|| {
-                drop(directory.lookup(&docs).unwrap())
-            });
-            time("lookup in the registry", &|| {
-                drop(directory.lookup(&registered).unwrap());
-            });
-            let share = [publication("docs", &name, &copy, true)];
-            time("publish with descriptor", &|| {
-                directory.publish(&share).unwrap();
-            });
-            let share = [publication("reg", &other, &copy, true)];
-            time("publish without descriptor", &|| {
-                directory.publish(&share).unwrap();
-            });
-            let names = [name.clone()];
-            time("make_read_only", &|| {
-                directory.make_read_only(&names).unwrap()
-            });
-            time("exposed", &|| drop(directory.exposed().unwrap()));
-            time("withdraw", &|| directory.withdraw(&name).unwrap());
-            directory.withdraw(&other).unwrap();
-        }
-        for (what, mut times) in times {
-            times.sort();
-            println!("{what}: {:?} (best {:?})", times[times.len() / 2], times[0]);
-        }
-    });
-}
-
 /// The helper reads the registry's data base by itself where libsmbconf would take too long.
 #[test]
 fn the_helper_lists_what_samba_lists() {

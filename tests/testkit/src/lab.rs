@@ -1,19 +1,22 @@
 //! The laboratory as a whole: up, restarts, down.
 
-use crate::agent::{
-    self, AgentFiles, AgentKind, AgentSettings, MinAuthLevel, Profile, SERVER_NAME,
-};
-use crate::samba::{self, Account, Accounts, SambaFiles, SambaPrograms};
-use crate::volume::{self, Share, ShareKey, Storage};
-use crate::{Environment, Error, Run, disk, mounts, place, process, system};
+mod options;
+mod removal;
+
+pub use options::{LabOptions, SequenceTimeout};
+pub use removal::{down, sweep};
+pub(crate) use removal::{mark, test_directory};
+
+use crate::agent::{self, AgentFiles, AgentKind, MinAuthLevel, SERVER_NAME};
+use crate::samba::{self, Account, Accounts, SambaFiles};
+use crate::volume::{self, Share, ShareKey};
+use crate::{Environment, Error, Run, disk, place, process, system};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 /// The file that marks a directory as a laboratory and says how it was made.
 const RECORD: &str = place::RECORD;
@@ -22,171 +25,12 @@ const ENVIRONMENT: &str = "env";
 /// A unix socket's path has 108 bytes; this leaves room for the longest one below the directory.
 const LONGEST_DIRECTORY: usize = 70;
 
-/// First part of the names of laboratories that tests make, followed by the owner's process id.
-const TEST_PREFIX: &str = "fsrvp-lab.";
-
-/// The Message Sequence Timer's two lengths, in place of 180 s and 1800 s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SequenceTimeout {
-    /// In place of 180 s.
-    pub short: Duration,
-    /// In place of 1800 s.
-    pub long: Duration,
-}
-
-/// How a laboratory is made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LabOptions {
-    dir: PathBuf,
-    agent: AgentKind,
-    settings: AgentSettings,
-    programs: SambaPrograms,
-    winbind: bool,
-    system: Option<PathBuf>,
-    volume_bytes: u64,
-    #[serde(default)]
-    single_disk: bool,
-    #[serde(default)]
-    storage: Storage,
-}
-
-impl LabOptions {
-    /// A laboratory in `dir`.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, agent: AgentKind) -> Self {
-        Self {
-            dir: dir.into(),
-            agent,
-            settings: AgentSettings {
-                profile: Profile::Spec,
-                min_auth_level: MinAuthLevel::Integrity,
-                sequence_timeout: None,
-                allow_shared_volume: false,
-                log_level: "debug".to_owned(),
-                server_lines: Vec::new(),
-                admin_lines: Vec::new(),
-            },
-            programs: SambaPrograms::default(),
-            winbind: false,
-            system: None,
-            volume_bytes: 8 << 30,
-            single_disk: false,
-            storage: Storage::Btrfs,
-        }
-    }
-
-    /// A laboratory of this process in a fresh directory among the temporary files.
-    #[must_use]
-    pub fn for_test(agent: AgentKind) -> Self {
-        Self::new(test_directory(), agent)
-    }
-
-    /// Runs winbindd too. Only inside [`Isolation::Winbind`](crate::Isolation).
-    #[must_use]
-    pub fn winbind(mut self) -> Self {
-        self.winbind = true;
-        self
-    }
-
-    /// Where it will be.
-    #[must_use]
-    pub fn directory(&self) -> PathBuf {
-        self.dir.clone()
-    }
-
-    /// Puts the btrfs file systems, Samba's state and the agent's on one disk, whose power can be
-    /// [cut](Lab::photograph).
-    #[must_use]
-    pub fn single_disk(mut self) -> Self {
-        self.single_disk = true;
-        self
-    }
-
-    /// Puts the shares that are on btrfs elsewhere on ZFS. Only inside
-    /// [`Isolation::Zfs`](crate::Isolation).
-    #[must_use]
-    pub fn zfs(mut self) -> Self {
-        self.storage = Storage::Zfs;
-        self
-    }
-
-    /// Puts the shares that are on btrfs elsewhere on XFS.
-    #[must_use]
-    pub fn xfs(mut self) -> Self {
-        self.storage = Storage::Xfs;
-        self
-    }
-
-    /// `profile`; spec unless set.
-    #[must_use]
-    pub fn profile(mut self, profile: Profile) -> Self {
-        self.settings.profile = profile;
-        self
-    }
-
-    /// `min_auth_level`; integrity unless set.
-    #[must_use]
-    pub fn min_auth_level(mut self, level: MinAuthLevel) -> Self {
-        self.settings.min_auth_level = level;
-        self
-    }
-
-    /// The Message Sequence Timer.
-    #[must_use]
-    pub fn sequence_timeout(mut self, timeout: SequenceTimeout) -> Self {
-        self.settings.sequence_timeout = Some(timeout);
-        self
-    }
-
-    /// `allow_shared_volume`.
-    #[must_use]
-    pub fn allow_shared_volume(mut self) -> Self {
-        self.settings.allow_shared_volume = true;
-        self
-    }
-
-    /// `log.level`; debug unless set.
-    #[must_use]
-    pub fn log_level(mut self, level: impl Into<String>) -> Self {
-        self.settings.log_level = level.into();
-        self
-    }
-
-    /// A line more in `[[server]]` of fsrvpd's configuration.
-    #[must_use]
-    pub fn server_line(mut self, line: impl Into<String>) -> Self {
-        self.settings.server_lines.push(line.into());
-        self
-    }
-
-    /// A line more in `[admin]` of fsrvpd's configuration.
-    #[must_use]
-    pub fn admin_line(mut self, line: impl std::fmt::Display) -> Self {
-        self.settings.admin_lines.push(format!("{line}\n"));
-        self
-    }
-
-    /// Runs Samba and the agent in the root of another system, as `mmdebstrap` makes them.
-    #[must_use]
-    pub fn system(mut self, root: impl Into<PathBuf>) -> Self {
-        self.system = Some(root.into());
-        self
-    }
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     options: LabOptions,
     accounts: Accounts,
     port: u16,
     /// Whether the directory was there before, and so has to be there afterwards.
-    existed: bool,
-}
-
-/// What of the record decides whether the directory itself goes.
-#[derive(Debug, Deserialize)]
-struct Before {
-    #[serde(default)]
     existed: bool,
 }
 
@@ -702,93 +546,6 @@ impl Drop for Lab {
             eprintln!("laboratory {}: {error}", self.dir().display());
         }
     }
-}
-
-/// A fresh directory of this process among the temporary files; it is not made.
-pub(crate) fn test_directory() -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("{TEST_PREFIX}{}.{number}", std::process::id()))
-}
-
-/// Marks a directory as one that [`down`] may remove.
-pub(crate) fn mark(dir: &Path) -> Result<(), Error> {
-    let path = dir.join(RECORD);
-    fs::write(&path, "{}").map_err(Error::file(&path))
-}
-
-/// Removes every trace of the laboratory in `dir`: processes, mounts, loop devices, files. It looks
-/// for them instead of remembering, so that it works on a laboratory that is half made or crashed.
-/// What else is in the directory stays; a directory without a laboratory is fine.
-///
-/// # Errors
-/// What could not be removed.
-pub fn down(dir: &Path) -> Result<(), Error> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let dir = fs::canonicalize(dir).map_err(Error::file(dir))?;
-    let record = dir.join(RECORD);
-    if !record.exists() {
-        return Ok(());
-    }
-    let existed = fs::read_to_string(&record)
-        .ok()
-        .and_then(|text| serde_json::from_str::<Before>(&text).ok())
-        .is_none_or(|before| before.existed);
-    // A server may start a helper while others are being ended: look until there is none.
-    for _ in 0..5 {
-        let pids = process::of_laboratory(&dir);
-        if pids.is_empty() {
-            break;
-        }
-        process::stop(pids, Duration::from_secs(10));
-    }
-    let left = process::of_laboratory(&dir);
-    if !left.is_empty() {
-        return Err(Error::LeftOver(format!("processes {left:?}")));
-    }
-    let devices = mounts::release_below(&dir)?;
-    let elsewhere = place::elsewhere(&dir);
-    for place in [&elsewhere, &dir] {
-        mounts::remove_below(place)?;
-    }
-    place::remove(&elsewhere)?;
-    // The record goes last: until then, the rest can be removed by trying again.
-    for name in place::OWN_NAMES
-        .iter()
-        .filter(|name| **name != RECORD)
-        .chain([&RECORD])
-    {
-        place::remove(&dir.join(name))?;
-    }
-    if !existed {
-        place::remove(&dir)?;
-    }
-    // An image that is still attached shows as deleted now.
-    mounts::wait_released(&devices)
-}
-
-/// Takes down the laboratories of tests whose process has gone without doing so.
-///
-/// # Errors
-/// What could not be removed.
-pub fn sweep() -> Result<(), Error> {
-    let temporary = std::env::temp_dir();
-    for entry in fs::read_dir(&temporary)
-        .map_err(Error::file(&temporary))?
-        .flatten()
-    {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(TEST_PREFIX));
-        let owner = owner.and_then(|rest| rest.split('.').next()?.parse().ok());
-        if owner.is_some_and(|pid: u32| !process::alive(pid)) {
-            down(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn free_port() -> Result<u16, Error> {

@@ -39,6 +39,7 @@ pub use isolation::Isolation;
 pub use lab::{Camera, Lab, LabOptions, SequenceTimeout, down, sweep};
 pub use realm::Realm;
 pub use run::{Output, Run};
+pub use samba::Account;
 pub use volume::{Share, ShareKey};
 
 /// Whether the machine can carry a laboratory: root, loop devices and the programs it needs.

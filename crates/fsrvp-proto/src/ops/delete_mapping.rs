@@ -11,9 +11,9 @@ use crate::calls::{Ticket, parse};
 use crate::durable::Change;
 use crate::event::{EndReason, Event};
 use crate::job::{Artefact, Failure, FailureKind, Job};
+use crate::live_set::SetJobKind;
 use crate::removal::RemovalEnd;
 use crate::set::SetStatus;
-use crate::waits::SetJobKind;
 use fsrvp_idl::{Opnum, ShadowCopyId, ShadowCopySetId, ShareName, Status};
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use crate::agent::Agent;
 use crate::calls::Ticket;
 use crate::durable::Change;
 use crate::event::Event;
+use crate::live_set::{Waiter, Work};
 use crate::set::{Phase, PhaseRecord, SetStatus};
-use crate::waits::{Waiter, Work};
 use fsrvp_idl::{Opnum, ShadowCopySetId, Status};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use crate::action::Now;
 use crate::agent::Agent;
 use crate::calls::Ticket;
-use crate::waits::Work;
+use crate::live_set::Work;
 use fsrvp_idl::{Opnum, ShadowCopySetId};
 
 impl Agent {
