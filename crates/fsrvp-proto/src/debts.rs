@@ -144,7 +144,8 @@ impl Agent {
             let Some(record) = self.table.debt(number) else {
                 continue;
             };
-            if debt.due.is_some_and(|due| due <= now.at) {
+            let is_held = copy_of(record).is_some_and(|copy| self.jobs.hold(copy));
+            if !is_held && debt.due.is_some_and(|due| due <= now.at) {
                 groups.entry(volume_of(record)).or_default().push(number);
             }
         }

@@ -108,11 +108,13 @@ impl Agent {
                     self.jobs.disown(job.id);
                     job.kind.into_withdrawal()
                 });
-                let tickets = waiters.into_iter().map(|waiter| waiter.ticket);
-                for ticket in tickets.chain(withdrawal.map(|withdrawal| withdrawal.ticket)) {
+                let waiting = waiters.into_iter().map(|waiter| (waiter.ticket, true));
+                let withdrawal =
+                    withdrawal.map(|withdrawal| (withdrawal.ticket, withdrawal.holds_timer));
+                for (ticket, holds_timer) in waiting.chain(withdrawal) {
                     self.finish(ticket, Status::FSRVP_E_WAIT_FAILED);
                     // A set with a timer of its own has taken it along.
-                    if !live.own_timer.is_used() {
+                    if holds_timer && !live.own_timer.is_used() {
                         self.timer.release(now.at, None);
                     }
                 }
@@ -120,6 +122,17 @@ impl Agent {
             }
             let set = *id;
             self.push(Action::Report(Event::SetEnded { set, reason, idle }));
+        }
+    }
+
+    /// Sets that recovery has dropped because their context does not outlive a reboot.
+    pub fn handle_rebooted(&mut self, sets: &[ShadowCopySetId]) {
+        for set in sets {
+            self.push(Action::Report(Event::SetEnded {
+                set: *set,
+                reason: EndReason::Rebooted,
+                idle: None,
+            }));
         }
     }
 

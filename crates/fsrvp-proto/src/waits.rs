@@ -245,9 +245,8 @@ impl Agent {
         live.undo_failed = true;
         let waiters = live.take_all_waiters();
         live.next.clear();
-        let status = failure.status();
+        self.fail_waits(now, set, waiters, &failure);
         self.report_failure(Some(set), "undo", failure);
-        self.end_waits(now, set, waiters, status, self.config.short_timer);
     }
 
     /// Tells callers how the work ended that they waited for, after storing what it changes.
@@ -273,13 +272,7 @@ impl Agent {
             (Work::Seal, Ok(())) => self.record_recovery(now, set, outcome.took, waiters),
             // "If the operation returns an error, the server MUST start the Message Sequence Timer
             // with a timeout value of 180 seconds, and fail the call with the same error code."
-            (_, Err(failure)) => {
-                for waiter in waiters {
-                    self.fail(waiter.ticket, &failure);
-                    let short = self.config.short_timer;
-                    self.timer_of(set).release(now.at, Some(short));
-                }
-            }
+            (_, Err(failure)) => self.fail_waits(now, set, waiters, &failure),
         }
     }
 
@@ -295,6 +288,21 @@ impl Agent {
         for waiter in waiters {
             self.finish(waiter.ticket, status);
             self.timer_of(set).release(now.at, Some(timer));
+        }
+    }
+
+    /// Answers callers that have waited for what failed, as [`Self::end_waits`].
+    pub(crate) fn fail_waits(
+        &mut self,
+        now: Now,
+        set: ShadowCopySetId,
+        waiters: Vec<Waiter>,
+        failure: &Failure,
+    ) {
+        for waiter in waiters {
+            self.fail(waiter.ticket, failure);
+            let short = self.config.short_timer;
+            self.timer_of(set).release(now.at, Some(short));
         }
     }
 

@@ -2,7 +2,7 @@
 //! the whole process group is killed.
 
 use crate::children::Children;
-use rustix::process::{Pid, Signal, kill_process_group};
+use fsrvp_sys::process_group::ProcessGroup;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -133,26 +133,26 @@ impl Tool {
             .process_group(0)
             .spawn()
             .map_err(&start)?;
-        let result = collect(&mut child, limit);
-        if !matches!(result, Ok(Some(_))) {
-            kill_group(&child);
+        let group = ProcessGroup::of(&child).map_err(&start)?;
+        let deadline = Instant::now() + limit;
+        let result = collect(&mut child, deadline);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let in_time = matches!(result, Ok(Some(_))) && group.ends_within(left);
+        if !in_time {
+            group.kill();
         }
-        let status = child.wait().map_err(|source| CommandError::Output {
-            program: program(),
-            source,
-        })?;
-        match result {
-            Ok(Some((stdout, stderr))) => Ok(Output {
+        match (result, group.collect()) {
+            (Ok(Some((stdout, stderr))), Some(status)) if in_time => Ok(Output {
                 stdout,
                 stderr,
                 success: status.success(),
                 status: status.to_string(),
             }),
-            Ok(None) => Err(CommandError::Limit {
+            (Ok(_), _) => Err(CommandError::Limit {
                 program: program(),
                 limit,
             }),
-            Err(source) => Err(CommandError::Output {
+            (Err(source), _) => Err(CommandError::Output {
                 program: program(),
                 source,
             }),
@@ -160,19 +160,8 @@ impl Tool {
     }
 }
 
-/// Kills the process group that `child` leads.
-pub(crate) fn kill_group(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid
-        && let Err(error) = kill_process_group(pid, Signal::KILL)
-    {
-        tracing::debug!(%error, "process group is gone already");
-    }
-}
-
-/// Reads both streams to their ends; `None` if that took too long.
-fn collect(child: &mut Child, limit: Duration) -> io::Result<Option<(String, String)>> {
-    let deadline = Instant::now() + limit;
+/// Reads both streams to their ends; `None` if that takes longer than until `deadline`.
+fn collect(child: &mut Child, deadline: Instant) -> io::Result<Option<(String, String)>> {
     let stdout = child.stdout.take().map(read_in_background);
     let stderr = child.stderr.take().map(read_in_background);
     let mut texts = [String::new(), String::new()];

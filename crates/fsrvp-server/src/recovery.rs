@@ -2,7 +2,7 @@
 //! backends and the share directory, and the agent's decision is carried out.
 
 use crate::store::{StateStore, StoreError};
-use fsrvp_idl::{ShadowCopyId, ShareName};
+use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use fsrvp_proto::directory::{ExposedShare, Publication};
 use fsrvp_proto::durable::{Table, TableError};
 use fsrvp_proto::job::{Artefact, CopyRef, Exposure, Failure};
@@ -60,6 +60,9 @@ pub struct Outcome {
     /// Names of shares that should be offered and could not be: for
     /// [`Agent::handle_unpublished`](fsrvp_proto::Agent::handle_unpublished).
     pub unpublished: BTreeSet<String>,
+    /// Sets that have not outlived a reboot: for
+    /// [`Agent::handle_rebooted`](fsrvp_proto::Agent::handle_rebooted).
+    pub rebooted: Vec<ShadowCopySetId>,
 }
 
 /// What recovery looks at.
@@ -127,8 +130,12 @@ pub fn run(
         .map(|exposure| (exposure.copy.copy, exposure.copy))
         .collect();
     let recovered = recover(table, found, boot_id, now);
+    let mut rebooted = Vec::new();
     for note in &recovered.report {
         report(note);
+        if let RecoveryNote::NotPersistent(set) = note {
+            rebooted.push(*set);
+        }
         if let RecoveryNote::CopyVanished { copy, .. } = note
             && let Some(copy) = recorded.get(copy)
         {
@@ -157,6 +164,7 @@ pub fn run(
         table: recovered.table,
         unreachable,
         unpublished,
+        rebooted,
     })
 }
 

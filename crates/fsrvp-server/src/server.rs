@@ -178,6 +178,7 @@ impl RunningServer {
         agent.set_own_names(names.collect());
         agent.handle_unreachable(clock.now(), &recovered.unreachable);
         agent.handle_unpublished(clock.now(), &recovered.unpublished);
+        agent.handle_rebooted(&recovered.rebooted);
         let executor = Arc::new(Executor::new(
             Arc::clone(&environment.backends),
             Arc::clone(&environment.directory),

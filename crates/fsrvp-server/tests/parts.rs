@@ -8,7 +8,7 @@ use fsrvp_idl::{
 use fsrvp_proto::durable::Table;
 use fsrvp_proto::job::Artefact;
 use fsrvp_proto::set::SetStatus;
-use fsrvp_proto::{Agent, AgentConfig, Caller, Now};
+use fsrvp_proto::{Action, Agent, AgentConfig, Caller, EndReason, Event, Now};
 use fsrvp_samba::directory::StaticDirectory;
 use fsrvp_server::agent_cell::AgentCell;
 use fsrvp_server::clock::Clock;
@@ -25,6 +25,8 @@ use uuid::Uuid;
 const UNC: &str = r"\\LAB\docs";
 /// ATTR_AUTO_RECOVERY with ATTR_PERSISTENT and ATTR_NO_AUTO_RELEASE.
 const CONTEXT: u32 = 0x0040_0009;
+/// FSRVP_CTX_BACKUP.
+const BACKUP: u32 = 0;
 
 struct Server {
     memory: Arc<Memory>,
@@ -76,7 +78,11 @@ impl Server {
     }
 
     async fn start(&self) -> ShadowCopySetId {
-        self.succeed(Request::SetContext { context: CONTEXT }).await;
+        self.start_in(CONTEXT).await
+    }
+
+    async fn start_in(&self, context: u32) -> ShadowCopySetId {
+        self.succeed(Request::SetContext { context }).await;
         let client_shadow_copy_set_id = ClientShadowCopySetId(Uuid::new_v4());
         match self
             .succeed(Request::StartShadowCopySet {
@@ -108,7 +114,11 @@ impl Server {
 
     /// A set that is recovered.
     async fn recovered(&self) -> ShadowCopySetId {
-        let shadow_copy_set_id = self.start().await;
+        self.recovered_in(CONTEXT).await
+    }
+
+    async fn recovered_in(&self, context: u32) -> ShadowCopySetId {
+        let shadow_copy_set_id = self.start_in(context).await;
         self.add(shadow_copy_set_id).await;
         let timeout_ms = 60_000;
         self.succeed(Request::CommitShadowCopySet {
@@ -128,11 +138,21 @@ impl Server {
 
     /// Recovers this server's store over other backends, as the next start would.
     fn recover_over(&self, memory: Memory, begun_anew: bool) -> Result<Outcome, RecoveryError> {
+        self.recover_in("the same", memory, begun_anew)
+    }
+
+    /// As [`Self::recover_over`], in the boot `boot_id`.
+    fn recover_in(
+        &self,
+        boot_id: &str,
+        memory: Memory,
+        begun_anew: bool,
+    ) -> Result<Outcome, RecoveryError> {
         let backends = Backends::new(vec![Arc::new(memory)]);
         let surroundings = Surroundings {
             backends: &backends,
             directory: &*self.directory,
-            boot_id: "the same",
+            boot_id,
         };
         let now = Now {
             at: std::time::Duration::ZERO,
@@ -171,6 +191,37 @@ async fn a_copy_on_a_file_system_that_is_not_there_yet_is_not_taken_for_lost() {
     empty.add_volume("/srv/docs");
     let outcome = server.recover_over(empty, false).unwrap();
     assert!(outcome.table.set(set).is_none());
+}
+
+/// Rule 17: contexts without ATTR_PERSISTENT do not outlive a reboot, and the operator is told.
+#[tokio::test]
+async fn a_set_that_does_not_outlive_a_reboot_is_told_of() {
+    let server = Server::new();
+    let set = server.recovered_in(BACKUP).await;
+    let same = server.recover_over(server.memory.restarted(), false);
+    assert_eq!(same.unwrap().rebooted, []);
+    let outcome = server
+        .recover_in("the next", server.memory.restarted(), false)
+        .unwrap();
+    assert!(outcome.table.set(set).is_none());
+    assert_eq!(outcome.rebooted, [set]);
+    let now = Now {
+        at: std::time::Duration::ZERO,
+        wall: FileTime(1),
+    };
+    let mut agent = Agent::new(
+        AgentConfig::new("LAB"),
+        outcome.table,
+        Box::new(Uuid::new_v4),
+        now,
+    );
+    agent.handle_rebooted(&outcome.rebooted);
+    let ended = Action::Report(Event::SetEnded {
+        set,
+        reason: EndReason::Rebooted,
+        idle: None,
+    });
+    assert!(std::iter::from_fn(|| agent.poll_action()).any(|action| action == ended));
 }
 
 /// A cut that was made and not recorded may lie on a volume that the start does not find. It must

@@ -2,12 +2,10 @@
 //! and no more output than fits.
 
 use crate::backend::{BackendError, Deadline};
+use fsrvp_sys::process_group::ProcessGroup;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
-};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -22,8 +20,6 @@ const MOST_OUTPUT: usize = 4 << 20;
 const MOST_ERRORS: usize = 8 << 10;
 /// How often a cancelled deadline is looked for.
 const GLANCE: Duration = Duration::from_millis(50);
-/// How long a killed process may take to go; one that hangs in a system call takes longer.
-const LAST_BREATH: Duration = Duration::from_secs(2);
 /// Where programs find others.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -142,7 +138,7 @@ impl Program {
             (at, last) => at.or(last).unwrap_or(start),
         };
         let mut child = self.spawn().map_err(Failed::Start)?;
-        let group = Group::of(&child).map_err(|errno| Failed::Start(errno.into()))?;
+        let group = ProcessGroup::of(&child).map_err(Failed::Start)?;
         let talked = Talk::with(&mut child, input)
             .map_err(Failed::Lost)
             .and_then(|talk| talk.until(&group, start, until, deadline));
@@ -181,44 +177,6 @@ impl Program {
     }
 }
 
-/// The process group that a program leads.
-struct Group {
-    leader: Pid,
-    pidfd: OwnedFd,
-}
-
-impl Group {
-    fn of(child: &Child) -> rustix::io::Result<Self> {
-        let leader = Pid::from_child(child);
-        let pidfd = pidfd_open(leader, PidfdFlags::empty()).inspect_err(|_| {
-            let _ = kill_process_group(leader, Signal::KILL);
-        })?;
-        Ok(Self { leader, pidfd })
-    }
-
-    fn kill(&self) {
-        // The leader is not collected yet, so that its number is not another's.
-        let _ = kill_process_group(self.leader, Signal::KILL);
-    }
-
-    /// Waits for the leader's end; one that hangs in a system call is waited for elsewhere.
-    fn collect(self) -> Option<ExitStatus> {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let gone = matches!(poll(&mut fds, Some(&timespec(LAST_BREATH))), Ok(1..));
-        let leader = self.leader;
-        let wait = move || match waitpid(Some(leader), WaitOptions::empty()) {
-            Ok(Some((_, status))) => Some(ExitStatus::from_raw(status.as_raw())),
-            Ok(None) | Err(_) => None,
-        };
-        if gone {
-            return wait();
-        }
-        let waiter = std::thread::Builder::new().name("collect".to_owned());
-        let _ = waiter.spawn(wait);
-        None
-    }
-}
-
 /// The three streams of a running program.
 struct Talk<'a> {
     input: &'a [u8],
@@ -251,7 +209,7 @@ impl<'a> Talk<'a> {
     /// Talks until the leader of the group has ended.
     fn until(
         mut self,
-        group: &Group,
+        group: &ProcessGroup,
         start: Instant,
         until: Instant,
         deadline: &Deadline,
@@ -273,10 +231,10 @@ impl<'a> Talk<'a> {
     }
 
     /// Waits until something happens, and takes all that there is. Whether the leader has ended.
-    fn step(&mut self, group: &Group, until: Instant) -> Result<bool, Failed> {
+    fn step(&mut self, group: &ProcessGroup, until: Instant) -> Result<bool, Failed> {
         let lost = |errno: Errno| Failed::Lost(errno.into());
         let patience = until.saturating_duration_since(Instant::now()).min(GLANCE);
-        let mut fds = vec![PollFd::new(&group.pidfd, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(group, PollFlags::IN)];
         let streams = [
             (&self.stdin, PollFlags::OUT),
             (&self.stdout, PollFlags::IN),

@@ -7,6 +7,7 @@ pub mod crash;
 pub mod gssapi;
 pub mod mount;
 pub mod mountinfo;
+pub mod process_group;
 pub mod reflink;
 #[cfg(feature = "test-support")]
 pub mod shared_mapping;

@@ -94,13 +94,13 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
-    let device = text(fields.next()?)?;
+    let device = text(fields.next()?);
     let root = path(fields.next()?);
     let point = path(fields.next()?);
     let _mount_options = fields.next()?;
     // Optional fields end with a lone hyphen.
     fields.find(|field| *field == b"-")?;
-    let fs_type = text(fields.next()?)?;
+    let fs_type = text(fields.next()?);
     let source = unescape(fields.next()?);
     let read_only = fields
         .next()?
@@ -122,8 +122,10 @@ fn number(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-fn text(field: &[u8]) -> Option<String> {
-    String::from_utf8(field.to_vec()).ok()
+/// Whoever may mount with FUSE chooses bytes of the type's name, which is no reason to lose sight of
+/// all other mounts.
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).into_owned()
 }
 
 fn path(field: &[u8]) -> PathBuf {
@@ -209,6 +211,14 @@ mod tests {
         // The mount 38 is on the root file system, under the mount 36.
         assert_eq!(below, [Path::new("/srv/a b/c\\d")]);
         assert_eq!(table.below(36, Path::new("/srv/a")).count(), 0);
+    }
+
+    #[test]
+    fn a_type_that_is_no_text() {
+        let line = b"40 22 0:50 / /home/u/m rw - fuse.\xff m rw\n";
+        let table = MountTable::parse(&[TEXT, line].concat()).unwrap();
+        assert_eq!(table.get(40).unwrap().fs_type, "fuse.\u{fffd}");
+        assert!(table.get(36).is_some());
     }
 
     #[test]

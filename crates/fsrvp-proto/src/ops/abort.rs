@@ -38,7 +38,7 @@ impl Agent {
         let callers = vec![ticket.pending()];
         self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
-                return agent.finish(ticket, failure.status());
+                return agent.fail(ticket, &failure);
             }
             agent.sets_removed(now, &[id], reason, None);
             // ≠ the text leaves the timer to run; there is nothing left that it could end.

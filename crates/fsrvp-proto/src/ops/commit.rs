@@ -51,17 +51,17 @@ impl Agent {
         };
         let callers = waiters.iter().map(|w| w.ticket.pending()).collect();
         self.persist(now, change, callers, move |agent, now, stored| {
-            let short = agent.config.short_timer;
             match stored {
                 // "start the Message Sequence Timer with a timeout value of 180 seconds, and return
                 // ZERO"
                 Ok(()) => {
                     agent.push(Action::Report(Event::Committed { set: id, took }));
+                    let short = agent.config.short_timer;
                     agent.end_waits(now, id, waiters, Status::ZERO, short);
                 }
                 Err(failure) => {
                     agent.undo_commit(now, id);
-                    agent.end_waits(now, id, waiters, failure.status(), short);
+                    agent.fail_waits(now, id, waiters, &failure);
                 }
             }
         });

@@ -25,6 +25,8 @@ pub(crate) struct Withdrawal {
     share: ShareName,
     /// When the reply goes out all the same.
     pub(crate) until: Duration,
+    /// It holds the set's Message Sequence Timer.
+    pub(crate) holds_timer: bool,
 }
 
 impl Agent {
@@ -44,7 +46,8 @@ impl Agent {
             return self.defer(id, call.clone(), ticket.arrived);
         }
         // The timer of an Exposed set goes on as it was when the call has ended.
-        if self.is_exposed(id) {
+        let holds_timer = self.is_exposed(id);
+        if holds_timer {
             self.timer_of(id).hold();
         }
         // "The server MUST delete the file share identified by MappedShare.ShadowCopyShareName."
@@ -57,6 +60,7 @@ impl Agent {
             copy,
             share,
             until,
+            holds_timer,
         };
         self.run_for(now, id, SetJobKind::Withdraw(withdrawal), job, [copy]);
     }

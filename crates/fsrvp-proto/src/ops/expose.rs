@@ -52,11 +52,11 @@ impl Agent {
         };
         let callers = waiters.iter().map(|w| w.ticket.pending()).collect();
         self.persist(now, change, callers, move |agent, now, stored| {
-            let short = agent.config.short_timer;
             if let Err(failure) = stored {
                 agent.undo_expose(now, id);
-                return agent.end_waits(now, id, waiters, failure.status(), short);
+                return agent.fail_waits(now, id, waiters, &failure);
             }
+            let short = agent.config.short_timer;
             agent.push(Action::Report(Event::Exposed { set: id, took }));
             // "start the Message Sequence Timer with a timeout value of 180 seconds, and return
             // ZERO": the server's, on which the calls have waited so far, or from now on the set's.

@@ -68,8 +68,7 @@ impl Agent {
         let callers = waiters.iter().map(|w| w.ticket.pending()).collect();
         self.persist(now, change, callers, move |agent, now, stored| {
             if let Err(failure) = stored {
-                let short = agent.config.short_timer;
-                return agent.end_waits(now, id, waiters, failure.status(), short);
+                return agent.fail_waits(now, id, waiters, &failure);
             }
             agent.push(Action::Report(Event::Recovered { set: id, took }));
             agent.retention_may_be_due(now);

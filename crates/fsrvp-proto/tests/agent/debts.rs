@@ -218,3 +218,28 @@ fn a_removal_that_hangs_makes_its_volume_refuse_until_it_ends() {
     world.done("remove");
     assert!(world.add(set, "a").is_ok());
 }
+
+/// A long list of debts that a hung job holds does not hide the one that can be tried.
+#[test]
+fn debts_that_a_hung_job_holds_hide_no_other() {
+    let mut world = World::new();
+    let names: Vec<&'static str> = (0..64)
+        .map(|number| &*format!("s{number}").leak())
+        .collect();
+    for name in &names {
+        world.shares.insert((*name).to_owned(), (name, 3));
+    }
+    let (hung, _) = world.walk(0, &names, SetStatus::Committed);
+    world.hold("expose");
+    world.send(caller(CLIENT), expose(hung, 0));
+    world.no_fate("expose");
+    world.fate("remove", Fate::Fail(FailureKind::Other));
+    world.send(caller(CLIENT), abort(hung));
+    let (other, copies) = world.walk(0, &["b"], SetStatus::Exposed);
+    world.ask(abort(other));
+    world.no_fate("remove");
+    // Passing time fails when the agent asks for the same timeout again.
+    world.pass(seconds(60));
+    let share = Artefact::Share(format!("b@{{{}}}", copies[0]));
+    assert!(world.events.contains(&Event::DebtPaid { artefact: share }));
+}

@@ -252,3 +252,41 @@ fn an_order_is_answered_when_all_is_out_of_sight() {
         assert_eq!(world.answers[&order], Ok(OrderDone::default()));
     }
 }
+
+#[test]
+fn a_full_store_is_told_in_words_by_every_order() {
+    for (status, order) in [
+        (SetStatus::Committed, Order::Abort as fn(_) -> _),
+        (SetStatus::Exposed, Order::Seal),
+        (SetStatus::Exposed, Order::Delete),
+        (SetStatus::Recovered, Order::Delete),
+    ] {
+        let mut world = World::new();
+        let (set, _) = world.walk(WRITABLE, &["a"], status);
+        world.store_fails = true;
+        match world.order(order(set)) {
+            Some(Err(OrderError::Failed(failure))) => {
+                assert!(failure.detail.contains("disk full"), "{failure:?}");
+            }
+            other => panic!("{status:?}: {other:?}"),
+        }
+        assert_eq!(world.set_status(set), Some(status));
+    }
+}
+
+/// The deletion of a share of a Recovered set leaves the timer alone (rule 8), and so does the
+/// order that overtakes it.
+#[test]
+fn an_order_that_overtakes_a_deletion_leaves_another_client_s_wait_alone() {
+    let mut world = World::new();
+    let (old, copies) = world.walk(0x09, &["a"], SetStatus::Recovered);
+    let (new, _) = world.walk(0x09, &["b"], SetStatus::Added);
+    world.hold("prepare");
+    let preparing = world.send(caller(CLIENT), prepare(new, 1_800_000));
+    world.hold("remove");
+    let deleting = world.send(caller(CLIENT), delete(old, copies[0], "a"));
+    world.begin_order(Order::Delete(old));
+    assert_eq!(world.status(deleting), Some(Status::FSRVP_E_WAIT_FAILED));
+    assert_eq!(world.reply(preparing), None);
+    assert_eq!(world.timer(), None, "a caller waits");
+}

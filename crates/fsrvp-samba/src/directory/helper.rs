@@ -7,14 +7,14 @@
 use super::definition::Definition;
 use super::means::{Means, MeansError, Published};
 use crate::children::Children;
-use crate::command::kill_group;
+use fsrvp_sys::process_group::ProcessGroup;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ impl Helper {
     /// Process id of the helper, if it runs.
     pub(super) fn process(&self) -> Option<u32> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.process.as_ref().map(|process| process.child.id())
+        state.process.as_ref().map(|process| process.group.leader())
     }
 
     fn running<'s>(&self, state: &'s mut State) -> Result<&'s mut Process, MeansError> {
@@ -124,7 +124,7 @@ impl Helper {
             let started = self.start_process();
             match started {
                 Ok(process) => {
-                    tracing::info!(pid = process.child.id(), "Samba helper started");
+                    tracing::info!(pid = process.group.leader(), "Samba helper started");
                     state.process = Some(process);
                 }
                 Err(error) => {
@@ -248,7 +248,7 @@ fn parse<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, MeansError>
 
 /// One running helper; killed when dropped.
 struct Process {
-    child: Child,
+    group: ProcessGroup,
     stdin: ChildStdin,
     stdout: ChildStdout,
     received: Vec<u8>,
@@ -278,11 +278,12 @@ impl Process {
             .stderr(stderr)
             .process_group(0)
             .spawn()?;
+        let group = ProcessGroup::of(&child)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let mut process = Self {
-            child,
+            group,
             stdin,
             stdout,
             received: Vec::new(),
@@ -296,7 +297,7 @@ impl Process {
     }
 
     fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        self.group.ends_within(Duration::ZERO)
     }
 
     fn exchange(&mut self, mut request: Value, limit: Duration) -> io::Result<Answer> {
@@ -353,9 +354,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        kill_group(&self.child);
-        if let Err(error) = self.child.wait() {
-            tracing::debug!(%error, "cannot wait for the Samba helper");
-        }
+        self.group.kill();
+        let _ = self.group.collect();
     }
 }

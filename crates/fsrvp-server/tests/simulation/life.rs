@@ -112,6 +112,7 @@ impl Life {
         agent.set_own_names(OwnNames::new(["LAB".to_owned()], []));
         agent.handle_unreachable(now, &outcome.unreachable);
         agent.handle_unpublished(now, &outcome.unpublished);
+        agent.handle_rebooted(&outcome.rebooted);
         let executor = Executor::new(
             Arc::clone(&parts.backends),
             Arc::clone(&parts.directory),
