@@ -326,9 +326,14 @@ fn the_share_security_descriptor_is_copied_and_removed() {
         let later = lab.tool("sharesec", &[name, "--viewsddl"]);
         assert_eq!(later.trim(), EVERYBODY);
         // And it is not ours.
-        assert_eq!(kind(directory.withdraw(name)), FailureKind::Other);
         let over = [publication("docs", name, &copy, true)];
-        assert_eq!(kind(directory.publish(&over)), FailureKind::Other);
+        for refused in [directory.withdraw(name), directory.publish(&over)] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.kind, FailureKind::Other);
+            let words = format!("the share {name:?} exists and is not ours; rename it");
+            assert_eq!(refused.detail, words);
+        }
+        lab.tool("net", &["conf", "showshare", name]);
         assert_eq!(exposed(directory), []);
     });
 }

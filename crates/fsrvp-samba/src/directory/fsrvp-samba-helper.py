@@ -222,9 +222,11 @@ class Registry:
             if self.ours(name) is not None:
                 self.conf.delete_share(name)
 
-        if self.ours(name) is not None:
+        share = self.ours(name)
+        if share is not None:
             self.transaction(write)
         self.descriptors.change([(name, None)])
+        return share
 
 
 def pairs(share):

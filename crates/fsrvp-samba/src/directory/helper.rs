@@ -192,9 +192,7 @@ impl State {
 
 impl Means for Helper {
     fn share(&self, name: &str) -> Result<Option<Definition>, MeansError> {
-        let answer = self.ask("share", json!({ "name": name }))?;
-        let share: Option<RawShare> = parse(answer)?;
-        Ok(share.map(Definition::from))
+        share_in(self.ask("share", json!({ "name": name }))?)
     }
 
     fn shares(&self) -> Result<Vec<Definition>, MeansError> {
@@ -226,8 +224,8 @@ impl Means for Helper {
             .map(|_| ())
     }
 
-    fn remove(&self, name: &str) -> Result<(), MeansError> {
-        self.ask("remove", json!({ "name": name })).map(|_| ())
+    fn remove(&self, name: &str) -> Result<Option<Definition>, MeansError> {
+        share_in(self.ask("remove", json!({ "name": name }))?)
     }
 }
 
@@ -239,6 +237,11 @@ impl From<RawShare> for Definition {
     fn from(RawShare(name, parameters): RawShare) -> Self {
         Self::from_parameters(name, parameters)
     }
+}
+
+fn share_in(answer: Value) -> Result<Option<Definition>, MeansError> {
+    let share: Option<RawShare> = parse(answer)?;
+    Ok(share.map(Definition::from))
 }
 
 fn parse<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, MeansError> {

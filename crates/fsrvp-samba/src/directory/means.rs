@@ -54,8 +54,9 @@ pub(super) trait Means: Send + Sync {
     /// Replaces the definitions of shares that exist and are ours; descriptors stay.
     fn redefine(&self, shares: &[Definition]) -> Result<(), MeansError>;
 
-    /// Removes a share of ours and its security descriptor. Absent is success.
-    fn remove(&self, name: &str) -> Result<(), MeansError>;
+    /// Removes a share of ours and its security descriptor, and gives what it was. Absent is
+    /// success.
+    fn remove(&self, name: &str) -> Result<Option<Definition>, MeansError>;
 }
 
 /// A share to be published.

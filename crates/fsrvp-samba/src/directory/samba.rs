@@ -375,19 +375,16 @@ impl ShareDirectory for SambaDirectory {
     fn withdraw(&self, name: &str) -> Result<(), Failure> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let view = self.view().map_err(unreadable)?;
-        let share = self.with_means(|means| means.share(name))?;
-        let withdrawn = match share {
-            Some(share) if !share.is_marked(&self.config.mark) => {
-                return Err(MeansError::Foreign(share.name).into());
-            }
-            Some(share) => target(&share),
-            None => Target {
+        let share = self
+            .with_means(|means| means.remove(name))
+            .map_err(|error| unchanged(&view, [name], error))?;
+        let withdrawn = share.as_ref().map_or_else(
+            || Target {
                 name: name.to_owned(),
                 path: PathBuf::new(),
             },
-        };
-        self.with_means(|means| means.remove(name))
-            .map_err(|error| unchanged(&view, [name], error))?;
+            target,
+        );
         crash::point("directory.withdraw.after_remove");
         // The share has gone whatever becomes of the connections: no client can come back.
         let limit = self.config.disconnect_limit;
@@ -472,9 +469,10 @@ fn unchanged<'n>(
 ) -> Failure {
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     let registry = view.facts.state_directory.join("registry.tdb");
+    let is_foreign = matches!(error, MeansError::Foreign(_));
     let failure = Failure::from(error);
     let detail = match failure.kind {
-        FailureKind::Other => format!(
+        FailureKind::Other if !is_foreign => format!(
             "Samba's registry {} could not be changed for {names}: {}; make sure that its file \
              system has space and can be written, and that nobody keeps it locked",
             registry.display(),

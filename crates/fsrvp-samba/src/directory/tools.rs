@@ -147,11 +147,12 @@ impl Means for Tools {
         shares.iter().try_for_each(|share| self.import(share))
     }
 
-    fn remove(&self, name: &str) -> Result<(), MeansError> {
-        if self.ours(name)?.is_some() {
+    fn remove(&self, name: &str) -> Result<Option<Definition>, MeansError> {
+        let share = self.ours(name)?;
+        if share.is_some() {
             self.net("delshare").arg(name).run(LIMIT)?;
         }
-        Ok(())
+        Ok(share)
     }
 }
 
