@@ -16,8 +16,10 @@ pub(crate) struct Arguments {
 }
 
 /// Campaigns that `cargo xtask test` runs, in their short forms.
-const SHORT: [(&str, &[&str]); 3] = [
+const SHORT: [(&str, &[&str]); 5] = [
     ("crash", &["--cycles", "25"]),
+    ("crash", &["--backend", "clone", "--cycles", "8"]),
+    ("content", &["--backend", "clone", "--cycles", "2"]),
     ("powercut", &["--cuts", "5"]),
     ("content", &["--cycles", "3"]),
 ];

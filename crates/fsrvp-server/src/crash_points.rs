@@ -21,11 +21,20 @@ const OWN: &[&str] = &[
     "store.commit.after",
 ];
 
-/// All points of the daemon, by name.
-pub fn all() -> impl Iterator<Item = &'static str> {
+/// All points that the daemon can pass while its shares are on a backend, by name; for a program of
+/// the site the backend is `exec`.
+pub fn of(backend: &str) -> impl Iterator<Item = &'static str> {
+    let of_backend = match backend {
+        "btrfs" => fsrvp_snapshot::btrfs::CRASH_POINTS,
+        "clone" | "copy" => fsrvp_snapshot::clone::CRASH_POINTS,
+        "zfs" => fsrvp_snapshot::zfs::CRASH_POINTS,
+        "exec" => fsrvp_snapshot::exec::CRASH_POINTS,
+        _ => &[],
+    };
     OWN.iter()
         .chain(fsrvp_samba::directory::CRASH_POINTS)
-        .chain(fsrvp_snapshot::btrfs::CRASH_POINTS)
+        .chain(fsrvp_snapshot::PREVIOUS_CRASH_POINTS)
+        .chain(of_backend)
         .copied()
 }
 

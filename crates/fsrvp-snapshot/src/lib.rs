@@ -27,6 +27,7 @@ pub use clone::{CloneConfig, TreeClone};
 pub use exec::{Exec, ExecConfig, ExecLimits};
 pub use fsrvp_sys::crash;
 pub use memory::Memory;
+pub use previous::CRASH_POINTS as PREVIOUS_CRASH_POINTS;
 pub use registry::{Backends, Choice, Selected};
 pub use zfs::{Zfs, ZfsConfig};
 

@@ -15,6 +15,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Every point on the way to a previous version, and away from it, at which [`fsrvp_sys::crash`] can
+/// end the process: of every backend.
+pub const CRASH_POINTS: &[&str] = &["previous.after_link", "previous.after_unlink"];
+
 pub(crate) const NAME: &str = "previous";
 /// Clients list this folder as themselves.
 const LISTED: Mode = Mode::from_raw_mode(0o755);

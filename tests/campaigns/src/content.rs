@@ -1,12 +1,13 @@
 //! A copy holds exactly what its share held while the writers stood still.
 
 use crate::Outcome;
+use crate::backend::Backend;
 use crate::client::{CallError, Client};
 use crate::random::Random;
 use crate::stage::Stage;
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, ShadowCopyId, ShadowCopySetId};
 use fsrvp_sys::shared_mapping::SharedMapping;
-use rustix::fs::{OFlags, fallocate};
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ const CONTROLS: u64 = 3;
 
 #[derive(clap::Args)]
 pub(crate) struct Content {
+    /// What makes the copies
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     /// Copies that are compared
     #[arg(long, default_value_t = 5)]
     cycles: u64,
@@ -36,38 +40,52 @@ pub(crate) struct Content {
 }
 
 pub(crate) fn run(arguments: &Content, fsrvpd: &Path) -> Outcome {
+    let backend = arguments.backend;
+    backend.enter()?;
     let seed = arguments
         .seed
         .unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 >> 16);
-    println!("content: {} cycles, seed {seed}", arguments.cycles);
+    println!(
+        "content: {}, {} cycles, seed {seed}",
+        backend.word(),
+        arguments.cycles
+    );
     let began = Instant::now();
     let mut random = Random::new(seed);
-    let stage = Stage::set(fsrvpd, &mut random, |options| options)?;
+    let stage = Stage::on(backend, fsrvpd, &mut random, |options| options)?;
     let mut client = Client::new(&stage.lab.pipe())?;
     let writers = Writers::start(&stage, &mut random)?;
     let mut blocks = 0;
     for cycle in 1..=arguments.cycles {
-        let wrong = compare(&stage, &mut client, &writers, Freeze::AsVss)?;
+        let Compared { wrong, .. } = compare(&stage, &mut client, &writers, Freeze::AsVss)?;
         if wrong > 0 {
             return Err(format!("cycle {cycle} of seed {seed}: {wrong} blocks are wrong").into());
         }
         blocks += BLOCKS * u64::try_from(writers.files.len())?;
     }
-    let mut caught = 0;
+    let mut caught = Compared::default();
     for cycle in 1..=CONTROLS {
-        let wrong = compare(&stage, &mut client, &writers, Freeze::None)?;
-        if wrong == 0 {
+        let control = compare(&stage, &mut client, &writers, Freeze::None)?;
+        if control.wrong == 0 {
             return Err(format!("control {cycle}: no block is wrong without a freeze").into());
         }
-        caught += wrong;
+        caught.wrong += control.wrong;
+        caught.files += control.files;
+        caught.torn += control.torn;
     }
     let written = writers.stop();
     println!(
-        "content: seed {seed}, {} cycles, {blocks} blocks compared, 0 wrong, {written} written \
-         meanwhile; {CONTROLS} controls without the freeze caught with {caught} wrong blocks, {:.0?}",
+        "content: {}, seed {seed}, {} cycles, {blocks} blocks compared, 0 wrong, {written} written \
+         meanwhile; {CONTROLS} controls without the freeze caught with {} wrong blocks, {} of {} \
+         files of no one moment, {:.0?}",
+        backend.word(),
         arguments.cycles,
+        caught.wrong,
+        caught.torn,
+        caught.files,
         began.elapsed()
     );
+    println!("what {} promises: {}", backend.word(), backend.promise());
     stage.lab.down()?;
     Ok(())
 }
@@ -81,13 +99,23 @@ enum Freeze {
     None,
 }
 
-/// Makes a set of both volumes and gives the number of blocks that differ from the model.
+/// What was found in copies.
+#[derive(Debug, Clone, Copy, Default)]
+struct Compared {
+    /// Blocks that differ from the model.
+    wrong: usize,
+    files: usize,
+    /// Files that hold what they held at no moment.
+    torn: usize,
+}
+
+/// Makes a set of both volumes and compares the copies with the model.
 fn compare(
     stage: &Stage,
     client: &mut Client,
     writers: &Writers,
     freeze: Freeze,
-) -> Outcome<usize> {
+) -> Outcome<Compared> {
     let (set, copies) = begin(stage, client)?;
     thread::sleep(Duration::from_millis(50));
     let frozen = writers.gate.write().map_err(|_| "a writer died")?;
@@ -106,12 +134,17 @@ fn compare(
         client.recovery_complete_shadow_copy_set(set).await
     };
     answered("RecoveryComplete", client.call(recover))?;
-    let mut wrong = 0;
+    let mut compared = Compared::default();
     for (base, copy) in &copies {
         let path = stage.copy_path(*copy, *base)?;
         for (file, expected) in writers.files.iter().zip(&model) {
             if file.base == *base {
-                wrong += differing(&path.join(&file.name), expected)?;
+                let found = stamps(&path.join(&file.name))?;
+                let same = |(found, expected): &(&Option<u64>, &u64)| **found == Some(**expected);
+                let right = found.iter().zip(expected).filter(same).count();
+                compared.wrong += expected.len().saturating_sub(right);
+                compared.files += 1;
+                compared.torn += usize::from(!file.had_once(&found));
             }
         }
     }
@@ -126,7 +159,7 @@ fn compare(
         };
         answered("Delete", client.call(delete))?;
     }
-    Ok(wrong)
+    Ok(compared)
 }
 
 fn begin(
@@ -155,18 +188,18 @@ fn answered<T>(what: &str, answer: Result<T, CallError>) -> Outcome<T> {
     answer.map_err(|error| format!("{what}: {error:?}").into())
 }
 
-/// Blocks of a file that are not those of the model.
-fn differing(path: &Path, expected: &[u64]) -> Outcome<usize> {
+/// The stamp of each block of a copied file; none of a block that nobody wrote so.
+fn stamps(path: &Path) -> Outcome<Vec<Option<u64>>> {
     let file = File::open(path)?;
     let mut found = vec![0; BLOCK];
-    let mut wrong = 0;
-    for (number, stamp) in (0_u64..).zip(expected) {
+    let mut stamps = Vec::new();
+    for number in 0..BLOCKS {
         file.read_exact_at(&mut found, number * BLOCK as u64)?;
-        if found != block(number, *stamp) {
-            wrong += 1;
-        }
+        let stamp = found.get(8..16).and_then(|word| word.try_into().ok());
+        let stamp = stamp.map(u64::from_le_bytes);
+        stamps.push(stamp.filter(|stamp| found == block(number, *stamp)));
     }
-    Ok(wrong)
+    Ok(stamps)
 }
 
 /// The content of a block: every word tells its place and its stamp.
@@ -189,7 +222,32 @@ struct WrittenFile {
     base: usize,
     name: String,
     path: PathBuf,
-    stamps: Mutex<Vec<u64>>,
+    known: Mutex<Known>,
+}
+
+/// Stamps count the writes to a file.
+#[derive(Default)]
+struct Known {
+    /// The last stamp of each block; 0 is what it held at first.
+    stamps: Vec<u64>,
+    /// The block of each write, from stamp 1 on.
+    blocks: Vec<u64>,
+}
+
+impl WrittenFile {
+    /// Whether there was a moment at which it held these stamps: that of the last of them.
+    fn had_once(&self, found: &[Option<u64>]) -> bool {
+        let last = found.iter().flatten().max().copied().unwrap_or(0);
+        let mut then = vec![Some(0); found.len()];
+        let known = crate::walker::lock(&self.known);
+        for (stamp, block) in (1..=last).zip(&known.blocks) {
+            let block = usize::try_from(*block).unwrap_or(usize::MAX);
+            if let Some(of_block) = then.get_mut(block) {
+                *of_block = Some(stamp);
+            }
+        }
+        found == then
+    }
 }
 
 struct Writers {
@@ -218,14 +276,17 @@ impl Writers {
                     base,
                     name: name.to_owned(),
                     path: share.path.join(name),
-                    stamps: Mutex::new(vec![0; usize::try_from(BLOCKS)?]),
+                    known: Mutex::new(Known {
+                        stamps: vec![0; usize::try_from(BLOCKS)?],
+                        blocks: Vec::new(),
+                    }),
                 });
                 let writer = Writer::open(&file, how)?;
                 writers.files.push(Arc::clone(&file));
                 let (gate, stop) = (Arc::clone(&writers.gate), Arc::clone(&writers.stop));
-                let random = Random::new(random.next());
+                let (random, backend) = (Random::new(random.next()), stage.backend);
                 writers.threads.push(thread::spawn(move || {
-                    writer.write_on(&file, &gate, &stop, random)
+                    writer.write_on(&file, backend, (&gate, &stop), random)
                 }));
             }
         }
@@ -234,7 +295,7 @@ impl Writers {
 
     /// What every file holds now.
     fn model(&self) -> Vec<Vec<u64>> {
-        let stamps = |file: &Arc<WrittenFile>| crate::walker::lock(&file.stamps).clone();
+        let stamps = |file: &Arc<WrittenFile>| crate::walker::lock(&file.known).stamps.clone();
         self.files.iter().map(stamps).collect()
     }
 
@@ -263,12 +324,6 @@ impl Writer {
             .create(true)
             .truncate(true)
             .open(&file.path)?;
-        fallocate(
-            &plain,
-            rustix::fs::FallocateFlags::empty(),
-            0,
-            BLOCKS * BLOCK as u64,
-        )?;
         for number in 0..BLOCKS {
             plain.write_all_at(&block(number, 0), number * BLOCK as u64)?;
         }
@@ -291,8 +346,8 @@ impl Writer {
     fn write_on(
         mut self,
         file: &WrittenFile,
-        gate: &RwLock<()>,
-        stop: &AtomicBool,
+        backend: Backend,
+        (gate, stop): (&RwLock<()>, &AtomicBool),
         mut random: Random,
     ) -> u64 {
         let mut buffer = vec![0; BLOCK * 2];
@@ -321,13 +376,16 @@ impl Writer {
                 eprintln!("{}: {error}", file.path.display());
                 break;
             }
-            let known = usize::try_from(number).unwrap_or(usize::MAX);
-            if let Some(known) = crate::walker::lock(&file.stamps).get_mut(known) {
-                *known = stamp;
+            let at = usize::try_from(number).unwrap_or(usize::MAX);
+            let mut known = crate::walker::lock(&file.known);
+            if let Some(of_block) = known.stamps.get_mut(at) {
+                *of_block = stamp;
+                known.blocks.push(number);
                 written += 1;
             }
+            drop(known);
             drop(thawed);
-            thread::sleep(Duration::from_micros(random.below(400)));
+            thread::sleep(backend.pause(&mut random));
         }
         written
     }

@@ -3,6 +3,7 @@
 mod figures;
 
 use crate::Outcome;
+use crate::backend::Backend;
 use crate::evidence::Evidence;
 use crate::invariants::{self, Before};
 use crate::ledger::InFlight;
@@ -26,7 +27,7 @@ const KEPT: usize = 5;
 const CALLS: u64 = 8;
 const LONGEST_PAUSE: u64 = 60_000;
 /// Points that are passed only when our mount is missing.
-const MOUNTING: &str = "btrfs.mount.";
+const MOUNTING: &str = ".mount.";
 /// Points that are passed only when a store is begun.
 const BEGINNING: &str = "store.begin.";
 /// Points that are passed only when a share has to be offered again.
@@ -34,6 +35,9 @@ const OFFERING: &str = "recovery.publish.";
 
 #[derive(clap::Args)]
 pub(crate) struct Crash {
+    /// What makes the copies
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     /// Kills with all that belongs to one: walk, restart, comparison, the next backup
     #[arg(long, default_value_t = 25)]
     cycles: u64,
@@ -46,19 +50,25 @@ pub(crate) struct Crash {
 }
 
 pub(crate) fn run(arguments: &Crash, fsrvpd: &Path) -> Outcome {
+    let backend = arguments.backend;
+    backend.enter()?;
     let seed = arguments
         .seed
         .unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 >> 16);
-    println!("crash: {} cycles, seed {seed}", arguments.cycles);
+    println!(
+        "crash: {}, {} cycles, seed {seed}",
+        backend.word(),
+        arguments.cycles
+    );
     let mut random = Random::new(seed);
-    let mut stage = Stage::set(fsrvpd, &mut random, |options| options)?;
+    let mut stage = Stage::on(backend, fsrvpd, &mut random, |options| options)?;
     stage.kill(true)?;
     stage.start()?;
     let before = Before::look(&stage)?;
     let mut campaign = Campaign {
         walker: Walker::new(stage, random)?,
         before,
-        figures: Figures::new(),
+        figures: Figures::new(backend.crash_points()),
         now: String::new(),
     };
     for cycle in 1..=arguments.cycles {
@@ -73,7 +83,7 @@ pub(crate) fn run(arguments: &Crash, fsrvpd: &Path) -> Outcome {
             return Err(evidence.keep(campaign.walker, &error.to_string())?.into());
         }
     }
-    campaign.figures.report(seed);
+    campaign.figures.report(backend.word(), seed);
     campaign.walker.stage.lab.down()?;
     Ok(())
 }
@@ -151,10 +161,9 @@ impl Campaign {
                     .check()?;
             }
         }
-        if point.starts_with(MOUNTING) {
-            for mount in fs::read_dir(self.walker.stage.lab.run_dir())? {
-                Run::new("umount").arg(mount?.path()).output()?;
-            }
+        if point.contains(MOUNTING) {
+            let stage = &self.walker.stage;
+            stage.backend.unmount_roots(&stage.lab)?;
         }
         if point.starts_with(BEGINNING) {
             fs::remove_file(self.walker.stage.lab.state_dir().join("table.redb"))?;

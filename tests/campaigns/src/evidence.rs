@@ -1,6 +1,7 @@
 //! What is kept when a campaign has found something.
 
 use crate::Outcome;
+use crate::backend::Backend;
 use crate::observed::Observed;
 use crate::view::View;
 use crate::walker::Walker;
@@ -38,15 +39,19 @@ impl Evidence<'_> {
         fs::write(place.join("ledger"), format!("{:#?}", walker.ledger))?;
         let view = View::ask(&lab.admin_socket());
         fs::write(place.join("view"), format!("{view:#?}"))?;
-        let observed = Observed::look(lab);
+        let observed = Observed::look(&walker.stage);
         fs::write(place.join("observed"), format!("{observed:#?}"))?;
         let log = fs::read(lab.agent_log())?;
         let tail = log.len().saturating_sub(LOG);
         fs::write(place.join("log"), log.get(tail..).unwrap_or_default())?;
+        let backend = match walker.stage.backend {
+            Backend::Btrfs => String::new(),
+            other => format!("--backend {} ", other.word()),
+        };
         walker.stage.lab.down()?;
         Ok(format!(
             "violation in cycle {cycle} of seed {seed} ({did}):\n{error}\nthe rest is in {}; again \
-             with: cargo xtask {campaign} --seed {seed}",
+             with: cargo xtask {campaign} {backend}--seed {seed}",
             place.display()
         ))
     }

@@ -1,15 +1,15 @@
 //! What has to be true whenever nothing is under way.
 
 use crate::Outcome;
+use crate::backend::Names;
 use crate::ledger::Ledger;
-use crate::observed::Observed;
+use crate::observed::{Observed, VOLUMES};
 use crate::stage::{FOREIGN, Stage};
-use crate::tree;
 use crate::view::{Status, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// ATTR_AUTO_RECOVERY of a context.
 pub(crate) const AUTO_RECOVERY: u32 = 0x0040_0000;
@@ -17,7 +17,7 @@ pub(crate) const AUTO_RECOVERY: u32 = 0x0040_0000;
 /// What was there before the first set.
 #[derive(Debug)]
 pub(crate) struct Before {
-    subvolumes: BTreeSet<String>,
+    artefacts: BTreeSet<String>,
     shares: BTreeMap<String, BTreeMap<String, String>>,
     descriptors: BTreeMap<String, String>,
 }
@@ -25,16 +25,16 @@ pub(crate) struct Before {
 impl Before {
     pub(crate) fn look(stage: &Stage) -> Outcome<Self> {
         let Observed {
-            subvolumes,
+            artefacts,
             shares,
             descriptors,
             ..
-        } = Observed::look(&stage.lab)?;
+        } = Observed::look(stage)?;
         if !shares.contains_key(FOREIGN) {
             return Err("the foreign share is not there".into());
         }
         Ok(Self {
-            subvolumes,
+            artefacts,
             shares,
             descriptors,
         })
@@ -46,12 +46,14 @@ impl Before {
 /// # Errors
 /// Every difference.
 pub(crate) fn check(stage: &Stage, before: &Before, ledger: &Ledger, view: &View) -> Outcome {
-    let mut observed = Observed::look(&stage.lab)?;
+    let mut observed = Observed::look(stage)?;
     let mut problems = Vec::new();
     let mut problem = |text: String| problems.push(text);
 
     // Nothing is owned by nobody, nothing has been lost.
-    let mut subvolumes = before.subvolumes.clone();
+    let mut artefacts = Names::default();
+    artefacts.must.clone_from(&before.artefacts);
+    let mut points = Names::default();
     let mut shares: BTreeSet<String> = before.shares.keys().cloned().collect();
     let mut descriptors = before.descriptors.clone();
     let mut links = BTreeSet::new();
@@ -61,9 +63,10 @@ pub(crate) fn check(stage: &Stage, before: &Before, ledger: &Ledger, view: &View
         for copy in &set.copies {
             let name = stage.exposed_name(copy.id, copy.base);
             let base = stage.bases.get(copy.base).ok_or("no such share")?;
+            artefacts.extend(stage.names(copy.id, copy.base, set.status)?);
+            points.extend(stage.backend.mount_points(&stage.lab, copy.id, set.status));
             if set.status >= Status::Committed {
-                subvolumes.insert(stage.subvolume(copy.id, copy.base));
-                let found = tree::hash(&stage.copy_path(copy.id, copy.base)?);
+                let found = stage.copy_hash(copy.id, copy.base);
                 match (found, &copy.hash) {
                     (Ok(found), Some(hash)) if found == *hash => {}
                     (Ok(_), _) => problem(format!("the copy {} was altered", copy.id)),
@@ -97,12 +100,7 @@ pub(crate) fn check(stage: &Stage, before: &Before, ledger: &Ledger, view: &View
         }
     }
     observed.forget_half_seals(&half_sealed);
-    compare(
-        "subvolumes",
-        &observed.subvolumes,
-        &subvolumes,
-        &mut problem,
-    );
+    artefacts.compare("copies", &observed.artefacts, &mut problem);
     let found: BTreeSet<_> = observed.shares.keys().cloned().collect();
     compare("shares", &found, &shares, &mut problem);
     for (name, parameters) in &before.shares {
@@ -119,10 +117,7 @@ pub(crate) fn check(stage: &Stage, before: &Before, ledger: &Ledger, view: &View
     );
 
     check_links(&observed, links, &early_links, &mut problem);
-    let points: BTreeSet<_> = observed.mounts.iter().collect();
-    if points.len() != observed.mounts.len() || points.len() > 2 {
-        problem(format!("mounts: {:?}", observed.mounts));
-    }
+    check_mounts(stage, &observed, &points, &mut problem);
     for stranger in observed.strangers.iter().chain(&observed.litter) {
         problem(format!("left over: {}", stranger.display()));
     }
@@ -159,6 +154,39 @@ fn compare<T: Ord + std::fmt::Debug>(
     }
 }
 
+impl Names {
+    fn extend(&mut self, other: Self) {
+        self.must.extend(other.must);
+        self.may.extend(other.may);
+    }
+
+    fn compare(&self, what: &str, found: &BTreeSet<String>, problem: &mut impl FnMut(String)) {
+        let found = found.difference(&self.may).cloned().collect();
+        compare(what, &found, &self.must, problem);
+    }
+}
+
+/// Each volume is mounted once at most for the agent itself, each exposed copy once, and nothing
+/// else is mounted.
+fn check_mounts(
+    stage: &Stage,
+    observed: &Observed,
+    points: &Names,
+    problem: &mut impl FnMut(String),
+) {
+    let found: BTreeSet<_> = observed.mounts.iter().collect();
+    let (roots, copies): (Vec<_>, Vec<_>) = found
+        .iter()
+        .partition(|mount| stage.backend.is_root(&stage.lab, mount));
+    if found.len() != observed.mounts.len() || roots.len() > VOLUMES.len() {
+        problem(format!("mounts: {:?}", observed.mounts));
+    }
+    let copies = copies
+        .iter()
+        .map(|mount: &&PathBuf| mount.display().to_string());
+    points.compare("mounts", &copies.collect(), problem);
+}
+
 fn check_share(share: &BTreeMap<String, String>, copy: &Path, writable: Option<bool>) -> Outcome {
     let path = share.get("path").ok_or("no path")?;
     let (served, copy) = (fs::metadata(path)?, fs::metadata(copy)?);
@@ -168,6 +196,12 @@ fn check_share(share: &BTreeMap<String, String>, copy: &Path, writable: Option<b
     let read_only = share.get("read only").map_or("yes", String::as_str);
     if writable.is_some_and(|writable| (read_only == "no") != writable) {
         return Err(format!("read only = {read_only}, writable: {writable:?}").into());
+    }
+    // A seal counts when it was tried, by somebody whom no permission stops.
+    let probe = Path::new(path).join("written after the seal");
+    if writable == Some(false) && fs::write(&probe, "").is_ok() {
+        let _ = fs::remove_file(probe);
+        return Err(format!("{path} is not sealed").into());
     }
     Ok(())
 }
@@ -214,7 +248,7 @@ fn check_records(observed: &Observed, view: &View, problem: &mut impl FnMut(Stri
         let text = |pointer| artefact.and_then(|a| a.pointer(pointer)?.as_str());
         let exists = match (text("/share"), text("/copy/copy")) {
             (Some(share), _) => observed.shares.contains_key(share),
-            (_, Some(copy)) => observed.subvolumes.iter().any(|path| path.contains(copy)),
+            (_, Some(copy)) => observed.artefacts.iter().any(|path| path.contains(copy)),
             _ => true,
         };
         if exists {

@@ -1,8 +1,8 @@
 //! What clients have been told, and so what must be true after a crash.
 
+use crate::Outcome;
 use crate::stage::Stage;
 use crate::view::{SetView, Status, View};
-use crate::{Outcome, tree};
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId};
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ impl Ledger {
                 continue;
             }
             for copy in &mut set.copies {
-                copy.hash = Some(tree::hash(&stage.copy_path(copy.id, copy.base)?)?);
+                copy.hash = Some(stage.copy_hash(copy.id, copy.base)?);
             }
         }
         Ok(())
@@ -262,7 +262,7 @@ impl Ledger {
                 if copy.hash.is_some() {
                     continue;
                 }
-                let found = tree::hash(&stage.copy_path(copy.id, copy.base)?)?;
+                let found = stage.copy_hash(copy.id, copy.base)?;
                 if self.base_hashes.get(copy.base) != Some(&found) {
                     return Err(format!(
                         "the copy {} is not what its share was at Commit",

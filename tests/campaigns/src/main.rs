@@ -1,5 +1,6 @@
 //! Long runs against the real program, with short forms for every test run.
 
+mod backend;
 mod client;
 mod content;
 mod crash;

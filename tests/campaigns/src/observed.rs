@@ -1,7 +1,8 @@
-//! What exists, seen from outside: by btrfs, Samba's tools, the mount table and the file of the
+//! What exists, seen from outside: by the file systems' tools, Samba's tools, the mount table and the file of the
 //! store, never by the agent's own word.
 
 use crate::Outcome;
+use crate::stage::Stage;
 use fsrvp_testkit::{Lab, Run};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +20,9 @@ pub(crate) fn area(lab: &Lab, volume: &str) -> PathBuf {
 /// Everything outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Observed {
-    /// Path of each subvolume below its volume.
-    pub(crate) subvolumes: BTreeSet<String>,
+    /// Everything that could be a copy: subvolumes with their volumes, data sets and snapshots, or
+    /// what lies in the area of a volume.
+    pub(crate) artefacts: BTreeSet<String>,
     /// Name and parameters of each share in the registry.
     pub(crate) shares: BTreeMap<String, BTreeMap<String, String>>,
     /// Each share security descriptor, as `tdbdump` shows it.
@@ -31,7 +33,7 @@ pub(crate) struct Observed {
     pub(crate) run_dir: BTreeSet<String>,
     /// Previous versions: share and target of each link.
     pub(crate) links: Vec<(String, String)>,
-    /// What lies in the agent's areas besides subvolumes.
+    /// What lies in the agent's areas and is no copy.
     pub(crate) strangers: Vec<PathBuf>,
     /// The agent's leavings among Samba's files.
     pub(crate) litter: Vec<PathBuf>,
@@ -40,31 +42,24 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    pub(crate) fn look(lab: &Lab) -> Outcome<Self> {
-        let mut observed = Self {
-            subvolumes: BTreeSet::new(),
+    pub(crate) fn look(stage: &Stage) -> Outcome<Self> {
+        let lab = &stage.lab;
+        let (artefacts, strangers) = stage.backend.look(lab)?;
+        let mut links = Vec::new();
+        for folder in stage.backend.previous(lab) {
+            links.extend(previous(&folder)?);
+        }
+        Ok(Self {
+            artefacts,
             shares: shares(lab)?,
             descriptors: descriptors(lab)?,
             mounts: mounts(&lab.run_dir())?,
             run_dir: names(&lab.run_dir())?,
-            links: Vec::new(),
-            strangers: Vec::new(),
+            links,
+            strangers,
             litter: litter(lab)?,
             records: records(lab)?,
-        };
-        for volume in VOLUMES {
-            let listed = Run::new("btrfs")
-                .args(["subvolume", "list"])
-                .arg(lab.volume(volume))
-                .check()?;
-            let paths = listed.stdout.lines().filter_map(|line| {
-                let (_, path) = line.split_once(" path ")?;
-                Some(format!("{volume}/{path}"))
-            });
-            observed.subvolumes.extend(paths);
-            observed.look_into(lab, volume)?;
-        }
-        Ok(observed)
+        })
     }
 
     /// Leaves out the second forms of copies whose RecoveryComplete was not answered: the next one,
@@ -74,36 +69,29 @@ impl Observed {
             path.strip_suffix(".s")
                 .is_some_and(|path| copies.iter().any(|copy| path.ends_with(copy)))
         };
-        self.subvolumes.retain(|path| !is_half(path));
+        self.artefacts.retain(|path| !is_half(path));
         self.strangers
             .retain(|path| !is_half(&path.to_string_lossy()));
     }
-
-    fn look_into(&mut self, lab: &Lab, volume: &str) -> Outcome {
-        let area = area(lab, volume);
-        if !area.exists() {
-            return Ok(());
-        }
-        for entry in fs::read_dir(&area)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name == "previous" {
-                for share in names(&entry.path())? {
-                    for label in names(&entry.path().join(&share))? {
-                        let link = entry.path().join(&share).join(label);
-                        let target = fs::read_link(link)?.to_string_lossy().into_owned();
-                        self.links.push((share.clone(), target));
-                    }
-                }
-            } else if uuid::Uuid::parse_str(&name).is_err() {
-                self.strangers.push(entry.path());
-            }
-        }
-        Ok(())
-    }
 }
 
-fn names(directory: &Path) -> Outcome<BTreeSet<String>> {
+/// Share and target of each link in a folder of previous versions.
+fn previous(folder: &Path) -> Outcome<Vec<(String, String)>> {
+    let mut links = Vec::new();
+    if !folder.exists() {
+        return Ok(links);
+    }
+    for share in names(folder)? {
+        for label in names(&folder.join(&share))? {
+            let link = folder.join(&share).join(label);
+            let target = fs::read_link(link)?.to_string_lossy().into_owned();
+            links.push((share.clone(), target));
+        }
+    }
+    Ok(links)
+}
+
+pub(crate) fn names(directory: &Path) -> Outcome<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         names.insert(entry?.file_name().to_string_lossy().into_owned());

@@ -1,8 +1,8 @@
 //! The laboratory with its content, and the life of the agent in it.
 
-use crate::observed::area;
+use crate::backend::{Backend, Names};
 use crate::random::Random;
-use crate::view::View;
+use crate::view::{Status, View};
 use crate::{Outcome, tree};
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_testkit::{AgentKind, Lab, LabOptions, MinAuthLevel, Run, ShareKey, process, sweep};
@@ -31,20 +31,34 @@ pub(crate) struct Base {
     pub(crate) name: &'static str,
     pub(crate) unc: String,
     pub(crate) path: PathBuf,
-    volume: &'static str,
-    inner: &'static str,
+    pub(crate) volume: &'static str,
+    /// The data set or subvolume below the volume.
+    pub(crate) data_set: &'static str,
+    /// The share's directory below that.
+    pub(crate) inner: &'static str,
 }
 
 /// The laboratory and what it holds.
 pub(crate) struct Stage {
     pub(crate) lab: Lab,
+    pub(crate) backend: Backend,
     pub(crate) bases: Vec<Base>,
     agent: Option<Child>,
 }
 
 impl Stage {
-    /// Boots a laboratory whose agent is `fsrvpd`.
+    /// Boots a laboratory whose agent is `fsrvpd`, on btrfs.
     pub(crate) fn set(
+        fsrvpd: &Path,
+        random: &mut Random,
+        options: impl FnOnce(LabOptions) -> LabOptions,
+    ) -> Outcome<Self> {
+        Self::on(Backend::Btrfs, fsrvpd, random, options)
+    }
+
+    /// Boots a laboratory whose agent is `fsrvpd` and whose shares are on a backend.
+    pub(crate) fn on(
+        backend: Backend,
         fsrvpd: &Path,
         random: &mut Random,
         options: impl FnOnce(LabOptions) -> LabOptions,
@@ -57,23 +71,24 @@ impl Stage {
         // The clients of the campaigns count what is left behind; security has suites of its own.
         let unsigned =
             LabOptions::for_test(AgentKind::Fsrvpd(fsrvpd)).min_auth_level(MinAuthLevel::None);
-        let lab = Lab::up(options(unsigned))?;
-        let base = |key: ShareKey, volume, inner| {
+        let lab = Lab::up(backend.options(options(unsigned)))?;
+        let base = |key: ShareKey, volume, data_set, inner| {
             let share = lab.share(key);
             Base {
                 name: share.name,
                 unc: format!(r"\\127.0.0.1\{}", share.name),
                 path: share.path.clone(),
                 volume,
+                data_set,
                 inner,
             }
         };
         let bases = vec![
-            base(ShareKey::A, "btrfs1", ""),
-            base(ShareKey::B, "btrfs2", ""),
-            base(ShareKey::Hidden, "btrfs1", ""),
-            base(ShareKey::Subdir, "btrfs1", "branch/below"),
-            base(ShareKey::Torture, "btrfs1", ""),
+            base(ShareKey::A, "btrfs1", "vm", ""),
+            base(ShareKey::B, "btrfs2", "data", ""),
+            base(ShareKey::Hidden, "btrfs1", "hidden", ""),
+            base(ShareKey::Subdir, "btrfs1", "tree", "branch/below"),
+            base(ShareKey::Torture, "btrfs1", "torture", ""),
         ];
         for name in [bases.first(), bases.get(1)].into_iter().flatten() {
             Run::new("sharesec")
@@ -91,6 +106,7 @@ impl Stage {
             .check()?;
         let stage = Self {
             lab,
+            backend,
             bases,
             agent: None,
         };
@@ -125,20 +141,22 @@ impl Stage {
         Ok(tree::hash(&base.path)?)
     }
 
-    /// Where a share lies in a copy.
+    /// Where a share lies in a copy that is exposed.
     pub(crate) fn copy_path(&self, copy: ShadowCopyId, base: usize) -> Outcome<PathBuf> {
         let base = self.bases.get(base).ok_or("no such share")?;
-        let copy = area(&self.lab, base.volume).join(copy.to_string());
-        Ok(match base.inner {
-            "" => copy,
-            inner => copy.join(inner),
-        })
+        Ok(self.backend.copy_path(&self.lab, copy, base))
     }
 
-    /// Name of the subvolume of a copy as `btrfs subvolume list` gives it, with its volume.
-    pub(crate) fn subvolume(&self, copy: ShadowCopyId, base: usize) -> String {
-        let volume = self.bases.get(base).map_or("?", |base| base.volume);
-        format!("{volume}/.fsrvpd/{}/{copy}", self.lab.server_name())
+    /// Hash of a share in a copy.
+    pub(crate) fn copy_hash(&self, copy: ShadowCopyId, base: usize) -> Outcome<String> {
+        let base = self.bases.get(base).ok_or("no such share")?;
+        self.backend.copy_hash(&self.lab, copy, base)
+    }
+
+    /// What is to be seen of a copy in a set of this status.
+    pub(crate) fn names(&self, copy: ShadowCopyId, base: usize, status: Status) -> Outcome<Names> {
+        let base = self.bases.get(base).ok_or("no such share")?;
+        Ok(self.backend.names(&self.lab, copy, base, status))
     }
 
     /// The share of a UNC path or of an exposed share's base.

@@ -180,7 +180,7 @@ impl Conf<'_> {
                 let modules = match self.storage {
                     Storage::Btrfs | Storage::Zfs => "",
                     // Clones take Windows' security descriptors along as they are stored.
-                    Storage::Xfs => "acl_xattr",
+                    Storage::Xfs | Storage::Ext4 => "acl_xattr",
                 };
                 (modules, self.previous_versions(dir, share))
             }
@@ -200,7 +200,7 @@ impl Conf<'_> {
         if torture {
             section.push_str(&format!("    shadow:snapdir = {}\n", snapdir.display()));
         }
-        if torture && self.storage == Storage::Xfs {
+        if torture && matches!(self.storage, Storage::Xfs | Storage::Ext4) {
             // A copy begins where the share does, not where its file system is mounted. (Of btrfs,
             // the module takes the subvolume for what is mounted.)
             section.push_str(&format!("    shadow:mountpoint = {path}\n"));
@@ -216,6 +216,7 @@ impl Conf<'_> {
                 .join(SERVER_NAME),
             Storage::Zfs => AgentFiles::of(dir).run.join("zfs"),
             Storage::Xfs => AgentFiles::of(dir).run.join("clone"),
+            Storage::Ext4 => AgentFiles::of(dir).run.join("copy"),
         };
         area.join("previous").join(share.name)
     }

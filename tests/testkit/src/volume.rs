@@ -19,6 +19,8 @@ pub(crate) enum Storage {
     Zfs,
     /// XFS, every share a directory; what is called after btrfs is XFS then, too.
     Xfs,
+    /// ext4, every share a directory.
+    Ext4,
 }
 
 /// What a share is for. The name is the key in the laboratory's environment file.
@@ -162,6 +164,7 @@ pub(crate) fn create(
     let usual = || match storage {
         Storage::Btrfs | Storage::Zfs => Run::new("mkfs.btrfs").arg("--quiet"),
         Storage::Xfs => xfs(),
+        Storage::Ext4 => Run::new("mkfs.ext4").args(["-q", "-F"]),
     };
     for (name, make) in [("btrfs1", usual()), ("btrfs2", usual()), ("xfs", xfs())] {
         if (single_disk || storage == Storage::Zfs) && name.starts_with("btrfs") {
@@ -197,7 +200,7 @@ pub(crate) fn create(
                 .args(["create", subvolume])
                 .check()
                 .map(drop)?,
-            Storage::Xfs => directory(&mounts.join(subvolume))?,
+            Storage::Xfs | Storage::Ext4 => directory(&mounts.join(subvolume))?,
         }
     }
     for share in shares(dir) {

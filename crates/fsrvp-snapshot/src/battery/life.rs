@@ -61,6 +61,31 @@ pub(super) fn a_copy_holds_the_moment_of_its_commit(bed: &mut dyn Bed) {
     assert_eq!(enumerated(bed), []);
 }
 
+pub(super) fn what_writers_hold_open_is_in_the_copy(bed: &mut dyn Bed) {
+    let share = bed.inner();
+    let file = share.path.join("held");
+    for number in 0.. {
+        bed.write(&file, b"base").unwrap();
+        let Some(mut writer) = bed.writers(&file).into_iter().nth(number) else {
+            return;
+        };
+        let source = copy_source(bed, std::slice::from_ref(&share));
+        let sources = std::slice::from_ref(&source);
+        bed.backend()
+            .prepare(sources, &Deadline::default())
+            .unwrap();
+        // Not flushed by anybody.
+        writer.write(b"late").unwrap();
+        bed.backend()
+            .commit(sources, true, &Deadline::default())
+            .unwrap();
+        let path = expose(bed, &source);
+        assert_eq!(bed.read(&path.join("held")).unwrap(), b"late");
+        drop(writer);
+        delete(bed, &source);
+    }
+}
+
 pub(super) fn a_writable_copy_is_written_until_it_is_sealed(bed: &mut dyn Bed) {
     let share = bed.inner();
     bed.write(&share.path.join("file"), b"base").unwrap();

@@ -125,6 +125,7 @@ checks![
     life::volumes_are_told_apart with two volumes,
     failure::probe_refuses_what_a_snapshot_would_not_hold,
     life::a_copy_holds_the_moment_of_its_commit,
+    life::what_writers_hold_open_is_in_the_copy,
     life::a_writable_copy_is_written_until_it_is_sealed,
     life::a_read_only_copy_is_never_written,
     life::who_could_write_before_the_seal_cannot_reach_the_copy,

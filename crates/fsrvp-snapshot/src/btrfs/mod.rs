@@ -53,12 +53,10 @@ pub const CRASH_POINTS: &[&str] = &[
     "btrfs.commit.before_cut",
     "btrfs.commit.after_one",
     "btrfs.commit.after_all",
-    "previous.after_link",
     "btrfs.seal.after_mark",
     "btrfs.seal.after_snapshot",
     "btrfs.seal.after_exchange",
     "btrfs.seal.after_destroy",
-    "previous.after_unlink",
     "btrfs.delete.after_one",
     "btrfs.delete.after_all",
 ];

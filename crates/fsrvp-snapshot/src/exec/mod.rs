@@ -22,6 +22,7 @@ use crate::program::Program;
 use crate::{attempt, lock};
 use fsrvp_idl::{ShadowCopyId, ShareName};
 use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, VolumeId};
+use fsrvp_sys::crash;
 use protocol::{About, Copy, Done, Enumerated, Exposed, Probed, Request, Verb};
 use rustix::fs::{AtFlags, readlinkat, symlinkat, unlinkat};
 use rustix::io::Errno;
@@ -33,6 +34,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// Every point of this backend at which [`fsrvp_sys::crash`] can end the process.
+pub const CRASH_POINTS: &[&str] = &[
+    "exec.prepare.after_answer",
+    "exec.commit.before_question",
+    "exec.commit.after_answer",
+    "exec.expose.after_answer",
+    "exec.expose.after_show",
+    "exec.seal.after_answer",
+    "exec.delete.after_answer",
+    "exec.delete.after_unlink",
+    "exec.delete.after_hide",
+];
 
 /// The longest that each verb may take. A commit also ends with the set's own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,6 +282,7 @@ impl Exec {
             }
         }
         deadline.check()?;
+        crash::point("exec.commit.before_question");
         let about = About::Cut {
             copies: self.sources(copies)?,
             writable,
@@ -275,7 +290,10 @@ impl Exec {
         let first = copies.first().and_then(|source| source.shares.first());
         let path = first.map_or(Path::new(""), |share| &share.path);
         match self.ask(Verb::Commit, about, path, deadline) {
-            Ok(Done {}) => deadline.check(),
+            Ok(Done {}) => {
+                crash::point("exec.commit.after_answer");
+                deadline.check()
+            }
             // What the program was killed for tells more than that it was.
             Err(indeterminate @ BackendError::Indeterminate { .. }) => {
                 deadline.check().and(Err(indeterminate))
@@ -362,6 +380,7 @@ impl SnapshotBackend for Exec {
         let first = copies.first().and_then(|source| source.shares.first());
         let path = first.map_or(Path::new(""), |share| &share.path);
         let Done {} = self.ask(Verb::Prepare, about, path, deadline)?;
+        crash::point("exec.prepare.after_answer");
         deadline.check()
     }
 
@@ -382,12 +401,14 @@ impl SnapshotBackend for Exec {
         let copy = &exposure.copy;
         let folder = Folder::make(&self.base)?;
         let Exposed { root } = self.ask_for(Verb::Expose, copy)?;
+        crash::point("exec.expose.after_answer");
         if !root.is_absolute() {
             let detail = format!("{} is not an absolute path", root.display());
             return Err(self.not_an_answer(Verb::Expose, detail));
         }
         open_inner(&root, &exposure.inner)?;
         show(&folder, copy.copy, &root)?;
+        crash::point("exec.expose.after_show");
         lock(&self.links).link(
             &folder,
             &exposure.base,
@@ -402,7 +423,9 @@ impl SnapshotBackend for Exec {
     }
 
     fn seal(&self, copy: &CopyRef) -> Result<(), BackendError> {
-        self.ask_about(Verb::Seal, copy)
+        self.ask_about(Verb::Seal, copy)?;
+        crash::point("exec.seal.after_answer");
+        Ok(())
     }
 
     fn verify_sealed(&self, copy: &CopyRef, via: &Path) -> Result<(), BackendError> {
@@ -429,10 +452,13 @@ impl SnapshotBackend for Exec {
         self.volume(&copy.volume)?;
         self.guards.forget(copy.copy);
         self.ask_about(Verb::Delete, copy)?;
+        crash::point("exec.delete.after_answer");
         // Only now: the program may have refused, and then the copy goes on being a version.
         if let Some(folder) = Folder::open(&self.base) {
             lock(&self.links).unlink(&folder, copy.copy)?;
+            crash::point("exec.delete.after_unlink");
             hide(&folder, copy.copy)?;
+            crash::point("exec.delete.after_hide");
         }
         lock(&self.exposed).remove(&copy.copy);
         lock(&self.leftovers).remove(&copy.copy);

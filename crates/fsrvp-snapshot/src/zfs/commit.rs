@@ -6,8 +6,10 @@ use super::tool::{Complaint, ToolError};
 use super::{OWNER, SERVER, WRITABLE, Zfs};
 use crate::backend::{BackendError, Deadline};
 use crate::error::failed;
+use crate::location::open_directory;
 use crate::lock;
 use fsrvp_proto::job::{CopyRef, CopySource};
+use fsrvp_sys::crash;
 use rustix::fs::syncfs;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,14 +59,23 @@ impl Zfs {
             if lock(&self.leftovers).contains(&source.copy) {
                 self.undo(source)?;
             }
+            // A snapshot takes what ZFS knows of: what was written through mappings since Prepare is
+            // only in the kernel's pages.
+            for share in &source.shares {
+                let path = &share.path;
+                let directory = open_directory(path).map_err(failed("open", path))?;
+                syncfs(&directory).map_err(failed("syncfs", path))?;
+            }
             let name = self.data_set_name(source)?;
             let pool = by_pool.entry(pool_of(&name).to_owned()).or_default();
             pool.push(snapshot_name(&name, source.copy));
         }
+        crash::point("zfs.commit.before_cut");
         for snapshots in by_pool.into_values() {
             deadline.check()?;
             self.cut_of_one_pool(snapshots, writable, deadline)?;
         }
+        crash::point("zfs.commit.after_all");
         deadline.check()
     }
 
@@ -149,7 +160,9 @@ impl Zfs {
             arguments.extend(["-o".to_owned(), format!("{name}={value}")]);
         }
         arguments.extend_from_slice(names);
-        self.tool.ask(arguments, deadline).map(drop)
+        self.tool.ask(arguments, deadline)?;
+        crash::point("zfs.commit.after_call");
+        Ok(())
     }
 
     pub(super) fn undo_all(&self, copies: &[CopySource]) {

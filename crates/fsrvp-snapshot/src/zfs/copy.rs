@@ -10,6 +10,7 @@ use crate::location::open_directory;
 use crate::names::copy_id;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::CopyRef;
+use fsrvp_sys::crash;
 use rustix::fs::syncfs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -191,13 +192,16 @@ impl Zfs {
             }
             None => self.make_clone(found, &point)?,
         };
+        crash::point("zfs.show.after_clone");
         if !found.facts.cloned {
             self.set(&found.snapshot, CLONED, "on")?;
+            crash::point("zfs.show.after_mark");
         }
         if clone.property("mountpoint").map(Path::new) != Some(&*point) {
             self.set_path(&found.clone, "mountpoint", &point)?;
         }
         self.mount(&found.clone, &point)?;
+        crash::point("zfs.show.after_mount");
         Ok(point)
     }
 
@@ -296,10 +300,15 @@ impl Zfs {
         syncfs(&root).map_err(failed("syncfs", &point))?;
         drop(root);
         self.unmount(&found.clone)?;
+        crash::point("zfs.seal.after_unmount");
         self.set(&found.clone, "readonly", "on")?;
+        crash::point("zfs.seal.after_read_only");
         self.mount(&found.clone, &point)?;
+        crash::point("zfs.seal.after_mount");
         // Last: what is marked is sealed.
-        self.set(&found.clone, SEALED, "on")
+        self.set(&found.clone, SEALED, "on")?;
+        crash::point("zfs.seal.after_mark");
+        Ok(())
     }
 
     /// Destroys clone and snapshot, if they are there.
@@ -309,7 +318,9 @@ impl Zfs {
         };
         if self.clone_of(&found)?.is_some() {
             self.unmount(&found.clone)?;
+            crash::point("zfs.delete.after_unmount");
             self.destroy(&found.clone)?;
+            crash::point("zfs.delete.after_clone");
         }
         match std::fs::remove_dir(self.place(found.copy)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -318,6 +329,7 @@ impl Zfs {
             _ => {}
         }
         self.destroy(&found.snapshot)?;
+        crash::point("zfs.delete.after_snapshot");
         Ok(())
     }
 

@@ -40,6 +40,23 @@ use std::time::Duration;
 use tool::Tool;
 use uuid::{Uuid, uuid};
 
+/// Every point of this backend at which [`fsrvp_sys::crash`] can end the process.
+pub const CRASH_POINTS: &[&str] = &[
+    "zfs.commit.before_cut",
+    "zfs.commit.after_call",
+    "zfs.commit.after_all",
+    "zfs.show.after_clone",
+    "zfs.show.after_mark",
+    "zfs.show.after_mount",
+    "zfs.seal.after_unmount",
+    "zfs.seal.after_read_only",
+    "zfs.seal.after_mount",
+    "zfs.seal.after_mark",
+    "zfs.delete.after_unmount",
+    "zfs.delete.after_clone",
+    "zfs.delete.after_snapshot",
+];
+
 /// Properties of snapshots.
 const SERVER: &str = "fsrvp:server";
 const OWNER: &str = "fsrvp:owner";

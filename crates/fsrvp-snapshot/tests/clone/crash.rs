@@ -144,20 +144,3 @@ fn recover(point: &str, ground: &Ground) {
     let previous = ground.path("run/clone/previous/share");
     assert_eq!(fs::read_dir(previous).unwrap().count(), 1, "{point}");
 }
-
-/// The list of points and the points in the code are the same.
-#[test]
-fn the_list_is_complete() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/clone");
-    let mut found = std::collections::BTreeSet::new();
-    for file in fs::read_dir(sources).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        let points = text.split("crash::point(\"").skip(1);
-        found.extend(points.map(|rest| rest.split('"').next().unwrap().to_owned()));
-    }
-    let listed = CRASH_POINTS
-        .iter()
-        .map(|point| (*point).to_owned())
-        .collect();
-    assert_eq!(found, listed);
-}

@@ -15,13 +15,11 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(points: impl Iterator<Item = &'static str>) -> Self {
         Self {
             began: Instant::now(),
             phases: BTreeMap::new(),
-            points: fsrvp_server::crash_points::all()
-                .map(|point| (point, (0, 0)))
-                .collect(),
+            points: points.map(|point| (point, (0, 0))).collect(),
             backups: 0,
             went_on: 0,
         }
@@ -54,7 +52,7 @@ impl Figures {
     }
 
     /// Prints all of it, one line of figures last.
-    pub(super) fn report(&self, seed: u64) {
+    pub(super) fn report(&self, backend: &str, seed: u64) {
         println!("kills by phase:");
         for (phase, count) in &self.phases {
             println!("  {count:>5}  {phase}");
@@ -67,7 +65,7 @@ impl Figures {
         let crashes: u64 = self.points.values().map(|(_, hit)| hit).sum();
         let least = self.points.values().map(|(_, hit)| hit).min();
         println!(
-            "crash: seed {seed}, {kills} kills in {} phases, {crashes} crashes at {} points (each \
+            "crash: {backend}, seed {seed}, {kills} kills in {} phases, {crashes} crashes at {} points (each \
              at least {} times), {} sets went on, {} backups after it, 0 violations, {:.0?}",
             self.phases.len(),
             self.points.len(),

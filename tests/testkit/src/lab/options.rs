@@ -3,9 +3,9 @@
 use super::removal::test_directory;
 use crate::agent::{AgentKind, AgentSettings, MinAuthLevel, Profile};
 use crate::samba::SambaPrograms;
-use crate::volume::Storage;
+use crate::volume::{ShareKey, Storage};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The Message Sequence Timer's two lengths, in place of 180 s and 1800 s.
@@ -98,6 +98,37 @@ impl LabOptions {
     pub fn xfs(mut self) -> Self {
         self.storage = Storage::Xfs;
         self
+    }
+
+    /// Puts the shares that are on btrfs elsewhere on ext4, and has every share copied plainly. No
+    /// [`LabOptions::server_line`] may follow.
+    #[must_use]
+    pub fn plain_copies(mut self) -> Self {
+        self.storage = Storage::Ext4;
+        self.server_line("[server.copy]\nmax_bytes = 1073741824")
+            .every_share_by("copy")
+    }
+
+    /// Puts the shares that are on btrfs elsewhere on XFS, and has every share copied by the example
+    /// of a program of the site, as backend `tree`. No [`LabOptions::server_line`] may follow.
+    #[must_use]
+    pub fn site_program(self) -> Self {
+        let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+        let program = packaging.join("backends/reflink-tree");
+        self.xfs()
+            .server_line(format!(
+                "[[server.exec]]\nname = \"tree\"\ncommand = [{program:?}]"
+            ))
+            .every_share_by("tree")
+    }
+
+    fn every_share_by(self, backend: &str) -> Self {
+        ShareKey::ALL.into_iter().fold(self, |options, key| {
+            let name = key.share_name();
+            options.server_line(format!(
+                "[[server.share]]\nname = {name:?}\nbackend = {backend:?}"
+            ))
+        })
     }
 
     /// `profile`; spec unless set.
