@@ -115,6 +115,14 @@ impl FileLists {
         lists.of.get(share).map(|numbered| numbered.list.clone())
     }
 
+    /// All of them, by share.
+    #[must_use]
+    pub fn all(&self) -> Vec<FileList> {
+        let lists = lock(&self.lists);
+        let held = lists.of.values();
+        held.map(|numbered| numbered.list.clone()).collect()
+    }
+
     fn put(&self, list: FileList) {
         let mut lists = lock(&self.lists);
         lists.last = lists.last.wrapping_add(1);
@@ -308,6 +316,12 @@ impl FileListEditor {
     #[must_use]
     pub fn list(&self, share: &ShareName) -> Option<FileList> {
         self.lists.list(share)
+    }
+
+    /// All lists, by share.
+    #[must_use]
+    pub fn all(&self) -> Vec<FileList> {
+        self.lists.all()
     }
 
     /// Stores a list in place of an earlier one; durable on return.

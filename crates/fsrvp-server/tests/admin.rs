@@ -5,7 +5,7 @@ mod support;
 
 use fsrvp_client::FsrvpClient;
 use fsrvp_idl::{Context, ShadowCopyId, ShadowCopySetId};
-use fsrvp_server::admin::{Endpoint, endpoints};
+use fsrvp_server::admin::{Endpoint, endpoints, overviews};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -142,31 +142,16 @@ async fn every_answer_is_as_it_is_described() {
     let lab = Lab::new(SERVER);
     let daemon = lab.start();
     let mut description = Description::new();
-    let read = [
-        "/v1/health",
-        "/v1/openapi.json",
-        "/v1/sets",
-        "/v1/copies",
-        "/v1/mappings",
-        "/v1/shares",
-        "/v1/providers",
-        "/v1/jobs",
-        "/v1/debts",
-        "/v1/connections",
-        "/v1/config",
-        "/v1/log",
-        "/v1/events",
-        "/v1/snapshots",
-        "/v1/space",
-        "/metrics",
-    ];
-    for path in read {
+    let read: Vec<_> = overviews()
+        .chain(["/v1/openapi.json", "/metrics"])
+        .collect();
+    for path in &read {
         description.get(&daemon, path);
     }
     let mut client = daemon.client(administrator()).await;
     for until in [Until::Added, Until::Exposed, Until::Recovered] {
         let (set, copy) = walk(&mut client, until).await;
-        for path in read {
+        for path in &read {
             description.get(&daemon, path);
         }
         description.get(&daemon, &format!("/v1/sets/{set}"));

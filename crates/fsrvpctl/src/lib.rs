@@ -70,6 +70,9 @@ enum Verb {
     Snapshots,
     /// What each copy and each kept snapshot costs
     Space,
+    /// Which files of a share the next copy, or every copy, has to hold
+    #[command(subcommand)]
+    Targets(verbs::targets::Targets),
     /// The last events
     Events(verbs::events::Events),
     /// Events as they happen
@@ -132,6 +135,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Restore(restore) => restore.run(&client, &mut screen),
         Verb::Snapshots => verbs::snapshots::run(&client, &mut screen),
         Verb::Space => verbs::space::run(&client, &mut screen),
+        Verb::Targets(targets) => targets.run(&client, &mut screen),
         Verb::Events(events) => events.run(&client, &mut screen),
         Verb::Watch(watch) => watch.run(&client, &mut screen),
         Verb::Log(log) => log.run(&client, &mut screen),

@@ -20,12 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         (
             "no_line_is_wider_than_80_columns_and_programs_read_json",
             no_line_is_wider_than_80_columns_and_programs_read_json,
         ),
         ("what_people_see", what_people_see),
+        (
+            "file_lists_are_set_shown_and_cleared",
+            file_lists_are_set_shown_and_cleared,
+        ),
         (
             "a_beginning_of_an_id_is_enough",
             a_beginning_of_an_id_is_enough,
@@ -247,7 +251,7 @@ fn normal(text: &str) -> String {
 }
 
 /// Verbs that show something and change nothing.
-const SHOWING: [&[&str]; 14] = [
+const SHOWING: [&[&str]; 15] = [
     &["status"],
     &["sets"],
     &["shares"],
@@ -255,6 +259,7 @@ const SHOWING: [&[&str]; 14] = [
     &["connections"],
     &["snapshots"],
     &["space"],
+    &["targets", "list"],
     &["events"],
     &["events", "--limit", "1"],
     &["config", "show"],
@@ -346,6 +351,55 @@ sql on LAB
     assert_eq!(see(&["config", "reload"]), "nothing has changed\n");
 }
 
+fn file_lists_are_set_shown_and_cleared() {
+    let see = |arguments: &[&str]| STAGE.ctl(arguments).0;
+    assert_eq!(
+        see(&["targets", "list"]),
+        "no share has a file list: copies hold all of it\n"
+    );
+    assert_eq!(
+        see(&["targets", "set", "OFF", "vm1", "vm 2/disk.vhdx"]),
+        "share OFF: the next set copies 2 files and directories\n"
+    );
+    assert_eq!(
+        see(&["targets", "list"]),
+        "\
+SHARE  SERVER  FOR           FILES
+off    LAB     the next set  vm1
+                             vm 2/disk.vhdx
+"
+    );
+    let names = STAGE.dir.join("names");
+    std::fs::write(&names, "only/this\n\n").unwrap();
+    let from = names.to_str().unwrap();
+    let set = see(&["targets", "set", "off", "--from", from, "--standing"]);
+    assert_eq!(set, "share off: every set copies only/this\n");
+    assert_eq!(
+        see(&["targets", "list", "off", "--server", "lab"]),
+        "\
+share   off
+server  LAB
+for     every set
+files   only/this
+"
+    );
+    let (json, _, _) = STAGE.run(&["targets", "list", "off", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let expected = serde_json::json!({
+        "server": "LAB", "share": "off", "files": ["only/this"], "standing": true
+    });
+    assert_eq!(json, expected);
+    assert_eq!(
+        see(&["targets", "clear", "off"]),
+        "share off has no file list any more\n"
+    );
+    // Nothing is no list: it would be taken for "all of it".
+    std::fs::write(&names, "\n").unwrap();
+    let (_, error, code) = STAGE.run(&["targets", "set", "off", "--from", from]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("names no files"), "{error}");
+}
+
 fn a_beginning_of_an_id_is_enough() {
     let id = STAGE.exposed.to_string();
     let (whole, code) = STAGE.ctl(&["show", &id]);
@@ -360,7 +414,7 @@ fn a_beginning_of_an_id_is_enough() {
 fn each_failure_has_its_words_and_its_code() {
     let recovered = STAGE.recovered.to_string();
     let unknown = "00000000-0000-0000-0000-00000000abcd";
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 18] = [
         (&[], 2, "Usage: fsrvpctl"),
         (&["frobnicate"], 2, "unrecognized subcommand"),
         (&["show", unknown], 4, "there is no set 00000000"),
@@ -386,6 +440,20 @@ fn each_failure_has_its_words_and_its_code() {
             &["delete", "--snapshot", "docs", "nightly"],
             4,
             "there is no snapshot nightly of docs",
+        ),
+        (&["targets", "list", "docs"], 4, "docs has no file list"),
+        (&["targets", "clear", "docs"], 4, "docs has no file list"),
+        (&["targets", "list", "none"], 4, "there is no share none"),
+        (
+            &["targets", "set", "docs", "a"],
+            5,
+            "file lists are for clones",
+        ),
+        (&["targets", "set", "off"], 2, "required arguments"),
+        (
+            &["targets", "set", "off", "../x"],
+            2,
+            "is no path below a share",
         ),
         (&["log", "a=b=c"], 2, "a=b=c"),
         (

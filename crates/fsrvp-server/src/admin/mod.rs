@@ -115,6 +115,18 @@ pub fn endpoints() -> Vec<Endpoint> {
     endpoints
 }
 
+/// The paths that show all of something as JSON and need no name: what a report asks for.
+pub fn overviews() -> impl Iterator<Item = &'static str> {
+    // The description is no state of the daemon.
+    let is_overview = |endpoint: &Endpoint| {
+        endpoint.verb == "get"
+            && !endpoint.path.contains('{')
+            && !matches!(endpoint.path, "/metrics" | "/v1/openapi.json")
+    };
+    let all = endpoints().into_iter().filter(is_overview);
+    all.map(|endpoint| endpoint.path)
+}
+
 impl Admin {
     /// Shows and directs these parts.
     #[must_use]

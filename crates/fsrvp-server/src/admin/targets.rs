@@ -11,6 +11,7 @@ const PATH: &str = "/v1/shares/{share}/targets";
 
 pub(super) fn routes() -> Routes {
     Routes::default()
+        .get("/v1/targets", all)
         .get(PATH, shown)
         .put(PATH, put)
         .delete(PATH, delete)
@@ -41,6 +42,12 @@ struct Shown {
     standing: bool,
 }
 
+/// `GET /v1/targets`
+#[derive(Debug, Serialize)]
+struct All {
+    targets: Vec<Shown>,
+}
+
 impl Shown {
     fn of(server: String, list: FileList) -> Self {
         Self {
@@ -53,6 +60,16 @@ impl Shown {
 }
 
 type Answer = Result<Json<Shown>, ApiError>;
+
+async fn all(State(admin): State<Admin>) -> Json<All> {
+    let of = |(name, server): (&String, &Administered)| {
+        let name = name.clone();
+        let lists = server.targets.all().into_iter();
+        lists.map(move |list| Shown::of(name.clone(), list))
+    };
+    let targets = admin.servers().flat_map(of).collect();
+    Json(All { targets })
+}
 
 async fn shown(
     State(admin): State<Admin>,

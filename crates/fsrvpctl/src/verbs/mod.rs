@@ -15,6 +15,7 @@ pub(crate) mod show;
 pub(crate) mod snapshots;
 pub(crate) mod space;
 pub(crate) mod status;
+pub(crate) mod targets;
 
 use crate::screen::Screen;
 use crate::{AdminClient, Failure};

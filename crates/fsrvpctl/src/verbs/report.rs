@@ -6,24 +6,6 @@ use serde_json::{Map, Value, json};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-/// What the daemon is asked for. None of it holds a password, key or ticket: the daemon has none to
-/// show, and files with secrets are named and not read.
-const PATHS: [&str; 13] = [
-    "/v1/health",
-    "/v1/sets",
-    "/v1/copies",
-    "/v1/mappings",
-    "/v1/shares",
-    "/v1/providers",
-    "/v1/jobs",
-    "/v1/debts",
-    "/v1/connections",
-    "/v1/snapshots",
-    "/v1/config",
-    "/v1/log",
-    "/v1/events",
-];
-
 /// Files of the system that tell how it is put together.
 const FILES: [&str; 4] = [
     "/etc/os-release",
@@ -43,7 +25,9 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
         let mut answers = Map::new();
-        for path in PATHS {
+        // None of it holds a password, key or ticket: the daemon has none to show, and files with
+        // secrets are named and not read.
+        for path in fsrvp_server::admin::overviews() {
             // A daemon that does not run is a finding, not an obstacle.
             let answer = match client.get::<Value>(path) {
                 Ok(answer) => answer,
