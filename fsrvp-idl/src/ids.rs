@@ -43,6 +43,6 @@ guid! {
     ClientShadowCopySetId
 }
 guid! {
-    /// \[3.1.4.4\] ClientShadowCopyId, chosen by the client and ignored by the server.
+    /// \[3.1.4.4\] ClientShadowCopyId, chosen by the client; the server tells it in events alone.
     ClientShadowCopyId
 }

@@ -1,7 +1,10 @@
 //! What the agent tells the operator.
 
 use crate::job::{Artefact, Failure};
-use fsrvp_idl::{Context, ShadowCopyId, ShadowCopySetId, ShareName};
+use crate::set::ShadowCopySet;
+use fsrvp_idl::{
+    ClientShadowCopyId, ClientShadowCopySetId, Context, ShadowCopyId, ShadowCopySetId, ShareName,
+};
 use std::time::Duration;
 
 /// Why a set ended before it was recovered, or after.
@@ -21,6 +24,41 @@ pub enum EndReason {
     Operator,
     /// Recovered, and kept for as long as the configuration says.
     Expired,
+}
+
+/// What an event is about, in the words of the server and of its client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The set.
+    pub set: Option<ShadowCopySetId>,
+    /// What the client calls the set.
+    pub client_set: Option<ClientShadowCopySetId>,
+    /// The copy, where it is about one.
+    pub copy: Option<ShadowCopyId>,
+    /// What the client calls the copy.
+    pub client_copy: Option<ClientShadowCopyId>,
+    /// The base share, where it is about one.
+    pub share: Option<ShareName>,
+}
+
+impl Subject {
+    /// A set, or that share of it.
+    #[must_use]
+    pub fn of(set: &ShadowCopySet, share: Option<&ShareName>) -> Self {
+        let mut mappings = set.mappings();
+        let found = match share {
+            Some(share) => mappings.find(|(_, mapping)| mapping.share == *share),
+            // A set of one share leaves no doubt.
+            None => mappings.next().filter(|_| set.mappings().count() == 1),
+        };
+        Self {
+            set: Some(set.id),
+            client_set: set.client_id,
+            copy: found.map(|(copy, _)| copy.id),
+            client_copy: found.and_then(|(_, mapping)| mapping.client_id),
+            share: found.map(|(_, mapping)| mapping.share.clone()),
+        }
+    }
 }
 
 /// One event in the life of the agent.
@@ -83,7 +121,7 @@ pub enum Event {
     ContextExpired { idle: Duration },
     /// A job failed.
     JobFailed {
-        set: Option<ShadowCopySetId>,
+        subject: Subject,
         operation: &'static str,
         failure: Failure,
     },

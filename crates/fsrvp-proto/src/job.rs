@@ -229,6 +229,12 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What went wrong, with which share or path, and what to do.
     pub detail: String,
+    /// The base share that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareName>,
+    /// What is in the way, or could not be worked on: a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<PathBuf>,
 }
 
 impl Failure {
@@ -237,6 +243,17 @@ impl Failure {
         Self {
             kind,
             detail: detail.into(),
+            share: None,
+            object: None,
+        }
+    }
+
+    /// The same, about a base share.
+    #[must_use]
+    pub fn in_share(self, share: &ShareName) -> Self {
+        Self {
+            share: Some(share.clone()),
+            ..self
         }
     }
 

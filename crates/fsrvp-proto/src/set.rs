@@ -1,7 +1,10 @@
 //! \[3.1.1.2\] to \[3.1.1.4\] Shadow copy sets, and which method is legal in which status.
 
 use crate::job::{Artefact, BackendName, CopyRef, CopySource, Exposure, SourceShare, VolumeId};
-use fsrvp_idl::{Context, FileTime, Opnum, ShadowCopyId, ShadowCopySetId, ShareName};
+use fsrvp_idl::{
+    ClientShadowCopyId, ClientShadowCopySetId, Context, FileTime, Opnum, ShadowCopyId,
+    ShadowCopySetId, ShareName,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -135,6 +138,10 @@ pub struct ShadowCopySet {
     pub context: Context,
     /// ShadowCopyList.
     pub copies: Vec<ShadowCopy>,
+    /// ClientShadowCopySetId: what the client calls the set, for events. `None` in records of
+    /// versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientShadowCopySetId>,
     /// The account that started the set.
     pub account: String,
     /// When StartShadowCopySet succeeded.
@@ -222,6 +229,9 @@ pub struct MappedShare {
     /// Path of the directory below the root of the volume.
     #[serde(with = "crate::durable::path_text")]
     pub inner: PathBuf,
+    /// ClientShadowCopyId: what the client calls the copy of this share, for events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientShadowCopyId>,
 }
 
 impl ShadowCopySet {

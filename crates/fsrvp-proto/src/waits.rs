@@ -4,7 +4,7 @@
 use crate::action::{Action, Now};
 use crate::agent::Agent;
 use crate::calls::{Incoming, Ticket};
-use crate::event::Event;
+use crate::event::{Event, Subject};
 use crate::job::{Failure, FailureKind, Job};
 use crate::jobs::{Purpose, wrong_outcome};
 use crate::live_set::{LiveSet, Outcome, SetJob, SetJobEnd, SetJobKind, Waiter, Work};
@@ -370,8 +370,18 @@ impl Agent {
         operation: &'static str,
         failure: Failure,
     ) {
+        let known = set.and_then(|set| self.table.set(set));
+        let share = failure.share.as_ref();
+        let subject = match known {
+            Some(known) => Subject::of(known, share),
+            None => Subject {
+                set,
+                share: share.cloned(),
+                ..Subject::default()
+            },
+        };
         self.push(Action::Report(Event::JobFailed {
-            set,
+            subject,
             operation,
             failure,
         }));

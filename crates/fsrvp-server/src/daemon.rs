@@ -2,10 +2,10 @@
 
 use crate::admin::{self, Admin, Parts};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, LogConfig, LogFormat};
+use crate::config::{Config, ConfigError, EventLog, LogConfig, LogFormat};
 use crate::dispatch::Inspect;
 use crate::doctor::Severity;
-use crate::events::History;
+use crate::events::{History, JOURNAL, Receiver, SYSLOG, SystemLog};
 use crate::metrics;
 use crate::reload::{LogHandle, Reload};
 use crate::server::{Run, RunningServer, StartError};
@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
@@ -91,7 +92,8 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         println!("{}: no errors", options.config.display());
         return Ok(());
     }
-    let log = start_logs(&config.log, &options.config)?;
+    let system_log = open_system_log(&config.log)?;
+    let log = start_logs(&config.log, &options.config, system_log.as_ref())?;
     let boot_id = match &options.boot_id {
         Some(boot_id) => boot_id.clone(),
         None => std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -109,7 +111,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         boot_id,
         begin_anew: options.begin_anew,
         inspect: options.inspect,
-        history: Arc::<History>::default(),
+        history: Arc::new(History::telling(system_log)),
     };
     let result = runtime.block_on(serve(&config, &options.config, log, run));
     // Threads that hang in a system call are left behind.
@@ -233,7 +235,29 @@ async fn look_at_surroundings(servers: Arc<Vec<RunningServer>>) {
     let _ = tokio::task::spawn_blocking(look).await;
 }
 
-fn start_logs(log: &LogConfig, path: &Path) -> Result<LogHandle, DaemonError> {
+fn open_system_log(log: &LogConfig) -> Result<Option<SystemLog>, DaemonError> {
+    let own = log.events_socket.as_deref();
+    let there = |usual: &'static str| Path::new(usual).exists().then_some(Path::new(usual));
+    let journal = |path| (Receiver::Journal, path);
+    let syslog = |path| (Receiver::Syslog, path);
+    let chosen = match log.events {
+        EventLog::Off => None,
+        EventLog::Journal => Some(journal(own.unwrap_or(Path::new(JOURNAL)))),
+        EventLog::Syslog => Some(syslog(own.unwrap_or(Path::new(SYSLOG)))),
+        EventLog::Auto => there(JOURNAL)
+            .map(journal)
+            .or_else(|| there(SYSLOG).map(syslog)),
+    };
+    let open = |(receiver, path)| SystemLog::new(receiver, path);
+    let opened = chosen.map(open).transpose();
+    opened.map_err(|error| setup("log.events", &error))
+}
+
+fn start_logs(
+    log: &LogConfig,
+    path: &Path,
+    system_log: Option<&SystemLog>,
+) -> Result<LogHandle, DaemonError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| log.level.clone());
     let filter = EnvFilter::try_new(directives).map_err(|source| DaemonError::LogLevel {
         path: path.to_owned(),
@@ -243,10 +267,16 @@ fn start_logs(log: &LogConfig, path: &Path) -> Result<LogHandle, DaemonError> {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(std::io::stderr);
+    // Where our lines go to the journal, too, it would have every event twice.
+    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some()
+        && system_log.is_some_and(|log| log.receiver() == Receiver::Journal);
+    let once = FilterFn::new(move |line: &tracing::Metadata<'_>| {
+        !in_journal || line.target() != crate::events::TARGET
+    });
     let registry = tracing_subscriber::registry().with(filter);
     let set = match log.format {
-        LogFormat::Text => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json()).try_init(),
+        LogFormat::Text => registry.with(lines.with_filter(once)).try_init(),
+        LogFormat::Json => registry.with(lines.json().with_filter(once)).try_init(),
     };
     set.map_err(|error| setup("the log", &error))?;
     Ok(handle)

@@ -57,6 +57,7 @@ fn recorded(status: SetStatus, copies: &[ShadowCopyId]) -> Edit {
         status,
         context: Context::try_from(0).unwrap(),
         copies: copies.collect(),
+        client_id: None,
         account: String::new(),
         started: FileTime(1),
         changed: FileTime(1),

@@ -164,6 +164,27 @@ pub enum BackendError {
     },
 }
 
+impl BackendError {
+    /// The path in the way, or the one that could not be worked on.
+    #[must_use]
+    pub fn object(&self) -> Option<&Path> {
+        match self {
+            Self::Unsupported { path, .. }
+            | Self::NotFound(path)
+            | Self::Conflict(path)
+            | Self::Denied { path, .. }
+            | Self::NotSealed(path)
+            | Self::Io { path, .. } => Some(path),
+            Self::NoSpace(_)
+            | Self::Deadline
+            | Self::Cancelled
+            | Self::Busy(_)
+            | Self::Tool { .. }
+            | Self::Indeterminate { .. } => None,
+        }
+    }
+}
+
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         let kind = match &error {
@@ -189,7 +210,10 @@ impl From<BackendError> for Failure {
         if let Some(hint) = hint(&error) {
             detail = format!("{detail}; {hint}");
         }
-        Self { kind, detail }
+        Self {
+            object: error.object().map(Path::to_owned),
+            ..Self::new(kind, detail)
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use crate::durable::Change;
 use crate::event::Event;
 use crate::job::{Failure, FailureKind, Located};
 use crate::set::{MappedShare, SetStatus, ShadowCopy, ShadowCopySet};
-use fsrvp_idl::{FileTime, Opnum, Response, ShadowCopyId, ShadowCopySetId, ShareName, Status};
+use fsrvp_idl::{
+    ClientShadowCopyId, FileTime, Opnum, Response, ShadowCopyId, ShadowCopySetId, ShareName, Status,
+};
 
 /// What an AddToShadowCopySet asks for.
 #[derive(Debug)]
 pub(crate) struct Addition {
     set: ShadowCopySetId,
+    client_id: ClientShadowCopyId,
     share_name_unc: String,
     share: ShareName,
 }
@@ -24,11 +27,11 @@ impl Agent {
         now: Now,
         ticket: Ticket,
         caller: &Caller,
-        set: ShadowCopySetId,
+        (set, client_id): (ShadowCopySetId, ClientShadowCopyId),
         share_name_unc: String,
     ) {
         // [3.1.4] "if any of the parameters is NULL, the server MUST fail the call with
-        // E_INVALIDARG"; <8> "Windows-based servers ignore" ClientShadowCopyId.
+        // E_INVALIDARG"; <8> "Windows-based servers ignore" ClientShadowCopyId: it is for events alone.
         if set.is_null() {
             return self.finish(ticket, Status::E_INVALIDARG);
         }
@@ -44,6 +47,7 @@ impl Agent {
         // "MUST identify the object store on which the ShareName is hosted".
         let addition = Addition {
             set,
+            client_id,
             share_name_unc,
             share: share.clone(),
         };
@@ -172,6 +176,7 @@ fn insert(
         share: addition.share,
         path: located.path,
         inner: located.inner,
+        client_id: Some(addition.client_id),
     };
     set.status = SetStatus::Added;
     set.changed = now;

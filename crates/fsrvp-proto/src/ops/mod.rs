@@ -54,10 +54,13 @@ impl Agent {
                 self.path_shadow_copied(now, ticket, &call.caller, &share_name);
             }
             Request::AddToShadowCopySet {
-                client_shadow_copy_id: _,
+                client_shadow_copy_id,
                 shadow_copy_set_id,
                 share_name,
-            } => self.add(now, ticket, &call.caller, shadow_copy_set_id, share_name),
+            } => {
+                let ids = (shadow_copy_set_id, client_shadow_copy_id);
+                self.add(now, ticket, &call.caller, ids, share_name);
+            }
             Request::SetContext { .. }
             | Request::StartShadowCopySet { .. }
             | Request::CommitShadowCopySet { .. }

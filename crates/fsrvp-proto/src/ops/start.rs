@@ -37,6 +37,7 @@ impl Agent {
             status: SetStatus::Started,
             context,
             copies: Vec::new(),
+            client_id: Some(client_id),
             account: account.clone(),
             started: now.wall,
             changed: now.wall,

@@ -43,6 +43,10 @@ pub struct LogConfig {
     pub level: String,
     /// Text for people or JSON for programs.
     pub format: LogFormat,
+    /// Where events go besides the log, field by field.
+    pub events: EventLog,
+    /// Another socket of the journal or of syslog than the usual one.
+    pub events_socket: Option<PathBuf>,
 }
 
 impl Default for LogConfig {
@@ -50,6 +54,8 @@ impl Default for LogConfig {
         Self {
             level: "info".to_owned(),
             format: LogFormat::Text,
+            events: EventLog::Auto,
+            events_socket: None,
         }
     }
 }
@@ -62,6 +68,20 @@ pub enum LogFormat {
     Text,
     /// One JSON object an event.
     Json,
+}
+
+/// The log of the system that events go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventLog {
+    /// The journal where there is one, else syslog where there is one.
+    Auto,
+    /// systemd's journal.
+    Journal,
+    /// A syslog daemon.
+    Syslog,
+    /// None.
+    Off,
 }
 
 /// `[admin]`

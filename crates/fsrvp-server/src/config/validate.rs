@@ -1,6 +1,6 @@
 //! What a configuration must fulfil beyond its syntax.
 
-use super::{Config, ServerConfig, backends};
+use super::{Config, EventLog, ServerConfig, backends};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +52,14 @@ pub(super) fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
         return refuse(
             "server".into(),
             "no [[server]] is configured; add one".into(),
+        );
+    }
+    if config.log.events_socket.is_some()
+        && !matches!(config.log.events, EventLog::Journal | EventLog::Syslog)
+    {
+        return refuse(
+            "log.events_socket".into(),
+            "say who listens there: log.events = \"journal\" or \"syslog\"".into(),
         );
     }
     if let Some(address) = config.admin.metrics_address

@@ -1,6 +1,6 @@
 //! The last events, for the admin socket.
 
-use super::Record;
+use super::{Record, SystemLog};
 use fsrvp_idl::{DateTime, ShadowCopySetId};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -30,6 +30,7 @@ pub struct Recorded {
 pub struct History {
     events: Mutex<VecDeque<Recorded>>,
     last: watch::Sender<u64>,
+    system_log: Option<SystemLog>,
 }
 
 impl Default for History {
@@ -37,13 +38,26 @@ impl Default for History {
         Self {
             events: Mutex::default(),
             last: watch::Sender::new(0),
+            system_log: None,
         }
     }
 }
 
 impl History {
+    /// One that also tells the log of the system.
+    #[must_use]
+    pub fn telling(system_log: Option<SystemLog>) -> Self {
+        Self {
+            system_log,
+            ..Self::default()
+        }
+    }
+
     /// Adds an event of a server.
     pub fn add(&self, server: &str, record: Record) {
+        if let Some(system_log) = &self.system_log {
+            system_log.tell(server, &record);
+        }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = DateTime::from_unix_seconds(since_epoch.unwrap_or_default().as_secs());
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,15 @@
 //! The agent's events become log lines with fixed fields, figures, and a history that the admin
 //! socket shows. Every event has a name that never changes: `docs/operations.md` lists them.
 
+mod catalogue;
 mod history;
 mod record;
+mod system_log;
 
+pub use catalogue::{CATALOGUE, message_id};
 pub use history::{History, Recorded};
 pub use record::{Level, Record};
+pub use system_log::{JOURNAL, Receiver, SYSLOG, SystemLog};
 
 use crate::metrics;
 use fsrvp_proto::event::{EndReason, Event};
@@ -15,6 +19,9 @@ use fsrvp_proto::job::Artefact;
 const COMMITTED: u32 = 4_089;
 /// "The 10 second limit of CommitSnapshots was exceeded".
 const COMMIT_SLOW: u32 = 4_364;
+
+/// The target of the log's lines that tell events.
+pub const TARGET: &str = module_path!();
 
 /// Reports one event of `server`.
 pub fn report(server: &str, event: &Event, history: &History) {
@@ -97,12 +104,12 @@ fn log(server: &str, event: &Event, name: &'static str) {
             }
         }
         Event::JobFailed {
-            set,
+            subject,
             operation,
             failure,
         } => tracing::warn!(
             server, event = name,
-            set = set.map(|set| set.to_string()),
+            set = subject.set.map(|set| set.to_string()),
             operation,
             status = %failure.status(),
             error = failure.detail,

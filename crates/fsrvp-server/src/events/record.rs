@@ -145,7 +145,7 @@ impl Record {
             )
             .with("idle_minutes", idle.as_secs() / 60),
             Event::JobFailed {
-                set,
+                subject,
                 operation,
                 failure,
             } => {
@@ -153,9 +153,17 @@ impl Record {
                 let record = Self::new("cifs.shadowcopy.failure", Warn, message)
                     .with("operation", *operation)
                     .with("reason", failure.detail.as_str())
-                    .with("status", failure.status().to_string());
+                    .with("status", failure.status().to_string())
+                    .with("client_set", text(subject.client_set))
+                    .with("client_copy", text(subject.client_copy))
+                    .with(
+                        "object",
+                        text(failure.object.as_ref().map(|path| path.display())),
+                    );
                 Self {
-                    set: *set,
+                    set: subject.set,
+                    copy: subject.copy,
+                    share: subject.share.as_ref().map(ToString::to_string),
                     ..record
                 }
             }
@@ -237,6 +245,11 @@ impl Record {
         self.details.insert(key.to_owned(), value.into());
         self
     }
+}
+
+/// What is not known is null.
+fn text(value: Option<impl ToString>) -> Value {
+    value.map_or(Value::Null, |value| Value::String(value.to_string()))
 }
 
 fn phase(event: &'static str, done: &str, set: ShadowCopySetId, took: Duration) -> Record {

@@ -28,7 +28,8 @@ impl Executor {
                             share.path.display(),
                             base.path.display()
                         ),
-                    ));
+                    )
+                    .in_share(&share.share));
                 }
             }
         }
@@ -146,10 +147,16 @@ fn in_shares(copies: &[CopySource], failure: Failure) -> Failure {
     if concerned.is_empty() {
         concerned = copies.iter().collect();
     }
+    let mut shares = concerned.iter().flat_map(|source| &source.shares);
+    let only = match (shares.next(), shares.next()) {
+        (Some(only), None) => Some(only.share.clone()),
+        _ => None,
+    };
     let names = names(&concerned);
     let word = if names.len() == 1 { "share" } else { "shares" };
     Failure {
         detail: format!("{word} {}: {}", names.join(", "), failure.detail),
+        share: only,
         ..failure
     }
 }

@@ -220,7 +220,7 @@ impl Executor {
 fn in_share(share: &ShareName, failure: Failure) -> Failure {
     Failure {
         detail: format!("share {share}: {}", failure.detail),
-        ..failure
+        ..failure.in_share(share)
     }
 }
 

@@ -56,9 +56,13 @@ impl Lab {
 
     /// Logs all there is to say.
     pub(crate) fn log_everything(&self) {
+        self.prepend("[log]\nlevel = \"trace\"\n");
+    }
+
+    /// Puts lines before the others.
+    pub(crate) fn prepend(&self, lines: &str) {
         let config = std::fs::read_to_string(self.config()).unwrap();
-        let config = format!("[log]\nlevel = \"trace\"\n{config}");
-        std::fs::write(self.config(), config).unwrap();
+        std::fs::write(self.config(), format!("{lines}{config}")).unwrap();
     }
 
     fn write_config(&self, tcp: &str, server: &str) {
