@@ -62,7 +62,7 @@ pub enum DaemonError {
         /// Its name, or its place in the file.
         server: String,
         /// Why.
-        source: StartError,
+        source: Box<StartError>,
     },
     /// The admin socket cannot be made.
     #[error("admin socket {path}: {source}")]
@@ -148,7 +148,7 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
                     .name
                     .clone()
                     .unwrap_or_else(|| format!("[[server]] {index}")),
-                source,
+                source: Box::new(source),
             }
         })?);
     }

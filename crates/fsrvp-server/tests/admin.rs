@@ -175,6 +175,23 @@ async fn every_answer_is_as_it_is_described() {
     for body in ["", "{}", r#"{"count": 3}"#] {
         assert_eq!(description.ask(&daemon, "POST", "/v1/prune", body).0, 200);
     }
+    let sources = description.get(&daemon, "/v1/shares/DOCS/sources?server=lab");
+    let kinds: Vec<_> = sources["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|source| source["kind"].as_str().unwrap())
+        .collect();
+    assert!(
+        kinds.contains(&"copy") && kinds.contains(&"snapshot"),
+        "{sources}"
+    );
+    assert_eq!(
+        description
+            .ask(&daemon, "GET", "/v1/shares/none/sources", "")
+            .0,
+        404
+    );
     let set = format!("/v1/sets/{exposed}");
     assert_eq!(description.ask(&daemon, "DELETE", &set, "").0, 200);
     let level = r#"{"level": "debug"}"#;

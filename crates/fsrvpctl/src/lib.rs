@@ -1,6 +1,7 @@
 //! The operator's tool of fsrvpd: asks the daemon's admin socket and shows what it says.
 
 mod backend_check;
+mod bring_back;
 mod client;
 mod exit;
 mod generate;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 11] = [
         (
             "no_line_is_wider_than_80_columns_and_programs_read_json",
             no_line_is_wider_than_80_columns_and_programs_read_json,
@@ -29,6 +29,10 @@ fn main() -> ExitCode {
         (
             "file_lists_are_set_shown_and_cleared",
             file_lists_are_set_shown_and_cleared,
+        ),
+        (
+            "a_source_is_of_the_share_that_is_restored",
+            a_source_is_of_the_share_that_is_restored,
         ),
         (
             "a_beginning_of_an_id_is_enough",
@@ -400,6 +404,24 @@ files   only/this
     assert!(error.contains("names no files"), "{error}");
 }
 
+/// A copy of another share is no source, and one that is not recovered is not ready.
+fn a_source_is_of_the_share_that_is_restored() {
+    let (json, _, _) = STAGE.run(&["space", "--json"]);
+    let space: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let copies = space["items"].as_array().unwrap().iter();
+    let of = |share: &str| {
+        let found = copies
+            .clone()
+            .find(|item| item["share"] == share && item["kind"] == "copy");
+        found.unwrap()["name"].as_str().unwrap().to_owned()
+    };
+    let (_, error, code) = STAGE.run(&["restore", "docs", "x", "--copy", &of("sql")]);
+    assert_eq!(code, 4, "{error}");
+    let (_, error, code) = STAGE.run(&["restore", "sql", "x", "--copy", &of("sql")]);
+    assert_eq!(code, 5, "{error}");
+    assert!(error.contains("is not recovered yet"), "{error}");
+}
+
 fn a_beginning_of_an_id_is_enough() {
     let id = STAGE.exposed.to_string();
     let (whole, code) = STAGE.ctl(&["show", &id]);
@@ -414,7 +436,7 @@ fn a_beginning_of_an_id_is_enough() {
 fn each_failure_has_its_words_and_its_code() {
     let recovered = STAGE.recovered.to_string();
     let unknown = "00000000-0000-0000-0000-00000000abcd";
-    let cases: [(&[&str], i32, &str); 18] = [
+    let cases: [(&[&str], i32, &str); 22] = [
         (&[], 2, "Usage: fsrvpctl"),
         (&["frobnicate"], 2, "unrecognized subcommand"),
         (&["show", unknown], 4, "there is no set 00000000"),
@@ -440,6 +462,30 @@ fn each_failure_has_its_words_and_its_code() {
             &["delete", "--snapshot", "docs", "nightly"],
             4,
             "there is no snapshot nightly of docs",
+        ),
+        (&["restore", "docs", "x"], 2, "required arguments"),
+        (
+            &["restore", "docs", "../x", "--snapshot", "n"],
+            2,
+            "is no path below a share",
+        ),
+        (
+            &["restore", "docs", "x", "--snapshot", "nightly"],
+            4,
+            "there is no snapshot nightly of docs on LAB",
+        ),
+        (
+            &[
+                "restore",
+                "docs",
+                "x",
+                "--snapshot",
+                "n",
+                "--server",
+                "other",
+            ],
+            4,
+            "there is no share docs",
         ),
         (&["targets", "list", "docs"], 4, "docs has no file list"),
         (&["targets", "clear", "docs"], 4, "docs has no file list"),

@@ -13,6 +13,7 @@ mod sets;
 mod shares;
 mod snapshots;
 mod socket;
+mod sources;
 mod space;
 mod targets;
 mod work;
@@ -97,6 +98,7 @@ fn routes() -> Routes {
         .merge(acts::routes())
         .merge(shares::routes())
         .merge(snapshots::routes())
+        .merge(sources::routes())
         .merge(space::routes())
         .merge(targets::routes())
         .merge(work::routes())

@@ -20,7 +20,7 @@ pub(super) fn routes() -> Routes {
 /// Which server is meant, where several have a share of the name.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Which {
+pub(super) struct Which {
     server: Option<String>,
 }
 
@@ -171,7 +171,7 @@ impl From<TargetsError> for ApiError {
 
 impl Admin {
     /// The server that has a share of this name, and the share as it spells it.
-    async fn with_share(
+    pub(super) async fn with_share(
         &self,
         share: String,
         which: Which,
