@@ -40,7 +40,8 @@ impl MountTable {
     /// # Errors
     /// As reading `/proc/self/mountinfo`; `InvalidData` for a line that is not as documented.
     pub fn read() -> io::Result<Self> {
-        let mut text = Vec::new();
+        // The kernel gives a page a read; a buffer that grows from nothing makes it begin anew.
+        let mut text = Vec::with_capacity(64 << 10);
         File::open(TABLE)?.read_to_end(&mut text)?;
         Self::parse(&text)
     }

@@ -51,16 +51,17 @@ pub(super) fn cut(
         return Ok(());
     };
     let deadline = Instant::now() + limit;
-    match Mailbox::open(&facts.lock_directory) {
+    // Whoever is forked after the parent has carried out the order knows the new definitions.
+    let serving = match Mailbox::open(&facts.lock_directory) {
         Ok(mailbox) => tell(&mailbox, parent, targets, deadline)?,
         Err(error) => {
             tracing::debug!(%error, "no message socket, using smbcontrol");
-            tell_by_tool(smb_conf, parent, targets)?;
+            tell_by_tool(smb_conf, parent, targets)?
         }
-    }
+    };
     let mut pause = FIRST_LOOK;
     loop {
-        let open = open_below(&serving(parent), targets, handles);
+        let open = open_below(&serving, targets, handles);
         let Some((process, path)) = open else {
             return Ok(());
         };
@@ -122,16 +123,24 @@ fn names(line: &str, share: &str) -> bool {
 /// Sends the order to smbd's parent, which passes it on, and waits until parent and children have
 /// carried it out: a child that had the share's old definition in its memory has then read the
 /// new one. Messages to one process arrive in order, so each answers the ping after the order.
-fn tell(mailbox: &Mailbox, parent: u32, targets: &[Target], deadline: Instant) -> io::Result<()> {
+/// Gives the processes that may serve a client.
+fn tell(
+    mailbox: &Mailbox,
+    parent: u32,
+    targets: &[Target],
+    deadline: Instant,
+) -> io::Result<Vec<u32>> {
     for target in targets {
         mailbox.force_disconnect(parent, &target.name, deadline)?;
     }
     let mut silent = mailbox.drain(&[parent], deadline)?;
     if silent.is_empty() {
-        silent = mailbox.drain(&children(parent), deadline)?;
-    }
-    if silent.is_empty() {
-        return Ok(());
+        let mut serving = children(parent);
+        silent = mailbox.drain(&serving, deadline)?;
+        if silent.is_empty() {
+            serving.push(parent);
+            return Ok(serving);
+        }
     }
     Err(io::Error::new(
         io::ErrorKind::TimedOut,
@@ -140,7 +149,7 @@ fn tell(mailbox: &Mailbox, parent: u32, targets: &[Target], deadline: Instant) -
 }
 
 /// The same with `smbcontrol`.
-fn tell_by_tool(smb_conf: &Path, parent: u32, targets: &[Target]) -> io::Result<()> {
+fn tell_by_tool(smb_conf: &Path, parent: u32, targets: &[Target]) -> io::Result<Vec<u32>> {
     let smbcontrol = |process: u32, message: &str| {
         Tool::new("smbcontrol")
             .arg("-s")
@@ -154,13 +163,18 @@ fn tell_by_tool(smb_conf: &Path, parent: u32, targets: &[Target]) -> io::Result<
             .run(TOOL_LIMIT)
             .map_err(io::Error::other)?;
     }
-    for process in std::iter::once(parent).chain(children(parent)) {
-        // A process that has ended in between cannot answer, and need not.
-        smbcontrol(process, "ping")
-            .outcome(TOOL_LIMIT)
-            .map_err(io::Error::other)?;
+    // A process that has ended in between cannot answer, and need not.
+    let ping = |process| {
+        let pong = smbcontrol(process, "ping").outcome(TOOL_LIMIT);
+        pong.map_err(io::Error::other)
+    };
+    ping(parent)?;
+    let mut serving = children(parent);
+    for process in &serving {
+        ping(*process)?;
     }
-    Ok(())
+    serving.push(parent);
+    Ok(serving)
 }
 
 /// The parent with all its descendants.
