@@ -2,13 +2,22 @@
 //! decoding nothing.
 
 use crate::Result;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long the agent looks for the next call before it sleeps (`fsrvp-server/src/eager.rs`).
+const LOOK: Duration = Duration::from_micros(50);
+
+/// Open connections of the replier.
+static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
 
 /// The replier's process; killed when dropped.
 #[derive(Debug)]
@@ -66,7 +75,12 @@ pub(crate) fn serve(socket: &Path) -> Result<()> {
     let answers = Arc::new((std::fs::read(ack_file)?, std::fs::read(response_file)?));
     for stream in UnixListener::bind(socket)?.incoming() {
         let (stream, answers) = (stream?, Arc::clone(&answers));
-        thread::spawn(move || reply(stream, &answers.0, &answers.1));
+        CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        thread::spawn(move || {
+            let end = reply(stream, &answers.0, &answers.1);
+            CONNECTIONS.fetch_sub(1, Ordering::Relaxed);
+            end
+        });
     }
     Ok(())
 }
@@ -77,8 +91,21 @@ fn reply(mut stream: UnixStream, bind_ack: &[u8], response: &[u8]) -> std::io::R
     stream.write_all(&[0; 36])?;
     let _ = stream.read(&mut buffer)?;
     stream.write_all(bind_ack)?;
-    while stream.read(&mut buffer)? != 0 {
+    while next(&mut stream, &mut buffer)? != 0 {
         stream.write_all(response)?;
     }
     Ok(())
+}
+
+/// Reads as the agent does: the only connection is looked at for a moment before it sleeps.
+fn next(stream: &mut UnixStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let began = Instant::now();
+    while CONNECTIONS.load(Ordering::Relaxed) == 1 && began.elapsed() < LOOK {
+        match recv(&mut *stream, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((read, _)) => return Ok(read),
+            Err(Errno::AGAIN) => std::hint::spin_loop(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    stream.read(buffer)
 }

@@ -73,8 +73,8 @@ pub(crate) fn run(
         rows,
     );
     report.note(format!(
-        "Medians of {} slices of {} ms each, in turns. The canned replier decodes nothing: it is \
-         the ceiling of this client on this machine.",
+        "Medians of {} slices of {} ms each, in turns. The canned replier decodes nothing and \
+         waits for the next call as the agent does: it is the ceiling of this client on this machine.",
         plan.slices,
         plan.slice.as_millis()
     ));

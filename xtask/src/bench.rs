@@ -9,7 +9,7 @@ pub(crate) struct Bench {
     /// Everything once, in seconds, without judging times
     #[arg(long)]
     quick: bool,
-    /// Only these parts: store, commit, trace, dirty, cycle, null, crowd
+    /// Only these parts: store, commit, trace, dirty, cycle, null, crowd, security, btrfs-set, clone
     #[arg(long, value_name = "PART,…")]
     only: Option<String>,
     /// Put the table into benches/README.md

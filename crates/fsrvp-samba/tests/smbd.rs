@@ -160,6 +160,11 @@ async fn the_pipe_survives_samba_dcerpcd() {
         return;
     }
     if !fsrvp.exists() {
+        assert!(
+            std::env::var_os("FSRVP_REQUIRE_LAB").is_none(),
+            "FSRVP_REQUIRE_LAB is set, but there is no {}: has it been diverted?",
+            fsrvp.display()
+        );
         eprintln!("skipped: rpcd_fsrvp is not installed, so nobody takes the socket");
         return;
     }
