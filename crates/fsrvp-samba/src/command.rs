@@ -53,6 +53,22 @@ pub enum CommandError {
     },
 }
 
+/// What a tool says on its standard output, if it succeeds within `limit`. Blocks.
+///
+/// # Errors
+/// It is not there, takes too long, or fails.
+pub fn said_by(
+    program: &'static str,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<String, CommandError> {
+    let mut tool = Tool::new(program);
+    for argument in arguments {
+        tool = tool.arg(argument);
+    }
+    tool.run(limit).map(|output| output.stdout)
+}
+
 /// What a tool printed and how it ended.
 #[derive(Debug)]
 pub(crate) struct Output {

@@ -7,5 +7,5 @@ pub mod directory;
 pub mod npa;
 pub mod pipe;
 
-pub use command::CommandError;
+pub use command::{CommandError, said_by};
 pub use config::{ConfigError, SambaFacts};

@@ -123,6 +123,11 @@ async fn serve_pipe(connection: RawConnection, door: Door) {
     let place = door.place();
     let pipe = match connection.hand_over(HAND_OVER_LIMIT).await {
         Ok(pipe) => pipe,
+        // The doctor does, and finds out whose pipe it is.
+        Err(error @ HandOverError::Looked) => {
+            tracing::debug!(server = door.server, error = %error, "no client");
+            return;
+        }
         Err(error) => {
             tracing::warn!(server = door.server, error = %error, "a hand-over failed");
             return;

@@ -192,6 +192,10 @@ async fn every_answer_is_as_it_is_described() {
             .0,
         404
     );
+    // A rule that the configuration refuses would end every set.
+    for body in [r#"{"count": 0}"#, r#"{"age_seconds": 0}"#] {
+        assert_eq!(description.ask(&daemon, "POST", "/v1/prune", body).0, 400);
+    }
     let set = format!("/v1/sets/{exposed}");
     assert_eq!(description.ask(&daemon, "DELETE", &set, "").0, 200);
     let level = r#"{"level": "debug"}"#;

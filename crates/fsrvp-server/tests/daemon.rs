@@ -53,6 +53,34 @@ async fn a_client_walks_a_set_from_context_to_delete() {
     assert!(metrics.contains("fsrvpd_phase_seconds_count{"), "{metrics}");
 }
 
+/// A typing error in the configuration costs nobody a file.
+#[test]
+fn what_is_no_socket_is_not_removed_for_one() {
+    let lab = Lab::new("");
+    std::fs::write(lab.admin_socket(), "precious").unwrap();
+    let said = lab.refused();
+    assert!(said.contains("is no socket"), "{said}");
+    let left = std::fs::read_to_string(lab.admin_socket()).unwrap();
+    assert_eq!(left, "precious");
+}
+
+/// The doctor connects to the pipe and goes: that is no failure.
+#[test]
+fn a_look_at_the_pipe_is_no_failure() {
+    let lab = Lab::new("");
+    let daemon = lab.start();
+    for _ in 0..3 {
+        drop(std::os::unix::net::UnixStream::connect(lab.socket()).unwrap());
+    }
+    // What is broken is told still, and after the looks.
+    let mut broken = std::os::unix::net::UnixStream::connect(lab.socket()).unwrap();
+    std::io::Write::write_all(&mut broken, b"x").unwrap();
+    drop(broken);
+    daemon.wait_for_places(|| daemon.log().contains("a hand-over failed"));
+    let log = daemon.log();
+    assert_eq!(log.matches("a hand-over failed").count(), 1, "{log}");
+}
+
 #[tokio::test]
 async fn nobody_without_a_right_changes_anything() {
     let lab = Lab::new("min_auth_level = \"none\"");

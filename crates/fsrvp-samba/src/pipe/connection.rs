@@ -24,6 +24,9 @@ pub enum HandOverError {
     /// The whole frame did not come in time.
     #[error("hand-over was not complete after {0:?}")]
     Deadline(Duration),
+    /// The peer closed before it had sent anything: somebody looked whether we listen.
+    #[error("peer closed before its hand-over")]
+    Looked,
     /// The peer closed before the frame was complete.
     #[error("peer closed inside its hand-over")]
     Closed,
@@ -103,7 +106,10 @@ impl Frame {
             let missing = needed.saturating_sub(self.0.len());
             let missing = u64::try_from(missing).unwrap_or(u64::MAX);
             if (&mut *stream).take(missing).read_buf(&mut self.0).await? == 0 {
-                return Err(HandOverError::Closed);
+                return Err(match self.0.is_empty() {
+                    true => HandOverError::Looked,
+                    false => HandOverError::Closed,
+                });
             }
             if let Some(length) = self.0.first_chunk::<LENGTH_FIELD>() {
                 let announced = u32::from_be_bytes(*length);

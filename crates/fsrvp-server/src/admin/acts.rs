@@ -87,6 +87,11 @@ async fn prune(
     rule: Option<Json<PruneRule>>,
 ) -> Result<Json<Pruned>, ApiError> {
     let rule = rule.map(|Json(rule)| rule).unwrap_or_default();
+    if rule.age_seconds == Some(0) || rule.count == Some(0) {
+        return Err(ApiError::bad_request(
+            "age_seconds and count must be at least 1; to remove a set: DELETE /v1/sets/{set}",
+        ));
+    }
     let retention = Retention {
         age: rule.age_seconds.map(Duration::from_secs),
         count: rule.count,

@@ -56,6 +56,8 @@ async fn events(
         let events = history.after(wanted.after, limit, is_wanted);
         let over = tokio::time::Instant::now() >= until;
         if over || !events.is_empty() {
+            // One may have come after the look at the number.
+            let last = last.max(events.last().map_or(0, |event| event.seq));
             return Ok(Json(Events { last, events }));
         }
         let _ = tokio::time::timeout_at(until, newest.changed()).await;

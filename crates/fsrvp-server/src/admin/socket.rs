@@ -6,7 +6,7 @@ use axum::serve::IncomingStream;
 use rustix::fs::{Gid, Mode, Uid, chmod, chown};
 use std::fmt;
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 use tokio::net::UnixListener;
 
@@ -73,9 +73,16 @@ pub fn bind(config: &AdminConfig) -> std::io::Result<UnixListener> {
             "another process answers on it; is fsrvpd running already?",
         ));
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match std::fs::symlink_metadata(path) {
+        Ok(stat) if stat.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorKind::AddrInUse,
+                "what is there is no socket and was left alone; give another path",
+            ));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     // Nobody may connect before the mode and the group are right.
     let listener = {

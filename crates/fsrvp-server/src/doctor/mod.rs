@@ -12,13 +12,13 @@ mod system;
 use crate::config::{Config, ServerConfig};
 use crate::environment::Environment;
 use fsrvp_proto::ShareDirectory;
-use fsrvp_samba::SambaFacts;
+use fsrvp_samba::{SambaFacts, said_by};
 use fsrvp_snapshot::Backends;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use copies::KnownCopies;
 pub use system::Fix;
@@ -74,8 +74,8 @@ pub struct Patient {
     pub copies: Option<KnownCopies>,
     /// The daemon's process, if it runs.
     pub daemon: Option<u32>,
-    /// Where processes are looked up: `/proc`, but in tests.
-    pub proc: PathBuf,
+    /// Where `/proc`, `/etc` and `/usr` are looked up: `/`, but in tests.
+    pub root: PathBuf,
 }
 
 impl fmt::Debug for Patient {
@@ -178,7 +178,7 @@ pub fn examine(
                     directory: environment.directory,
                     backends: environment.backends,
                     daemon,
-                    proc: PathBuf::from("/proc"),
+                    root: PathBuf::from("/"),
                 };
                 findings.extend(patient.examine());
             }
@@ -211,17 +211,12 @@ impl Patient {
     }
 }
 
-/// What a tool says on its standard output, if it runs and succeeds.
-fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    output.status.success().then_some(text)
+/// Longest time that a tool may take: what it asks may hang, which is why the doctor was called.
+const TOOL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a tool says on its standard output, if it runs and succeeds in time.
+fn output_of(program: &'static str, arguments: &[&str]) -> Option<String> {
+    said_by(program, arguments, TOOL_LIMIT).ok()
 }
 
 fn shown(path: &Path) -> std::path::Display<'_> {

@@ -5,23 +5,19 @@ use fsrvp_samba::SambaFacts;
 use rustix::net::sockopt::socket_peercred;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Mode that Samba demands of its `np` directory, exactly.
 const NP_MODE: u32 = 0o700;
-/// Where Samba keeps the programs that serve its pipes.
-const HELPERS: [&str; 3] = [
-    "/usr/libexec/samba",
-    "/usr/lib/x86_64-linux-gnu/samba",
-    "/usr/lib/samba",
-];
+/// Samba's own agent, in a directory of the programs that serve its pipes.
+const OWN_AGENT: &str = "samba/rpcd_fsrvp";
 
 pub(super) fn examine(chart: &mut Chart, patient: &Patient, facts: &SambaFacts) {
     let configured = patient.config.pipe_directory.as_ref();
     let directory = configured.unwrap_or(&facts.np_directory);
     np_directory(chart, directory);
     owner(chart, patient, &directory.join("fssagentrpc"));
-    diversion(chart);
+    diversion(chart, &patient.root);
 }
 
 fn np_directory(chart: &mut Chart, directory: &Path) {
@@ -69,7 +65,8 @@ fn owner(chart: &mut Chart, patient: &Patient, socket: &Path) {
         };
     };
     let pid = peer.pid.as_raw_nonzero().get();
-    let name = std::fs::read_to_string(patient.proc.join(pid.to_string()).join("comm"));
+    let process = patient.root.join("proc").join(pid.to_string());
+    let name = std::fs::read_to_string(process.join("comm"));
     let name = name.unwrap_or_default();
     let is_ours = patient
         .daemon
@@ -86,12 +83,23 @@ fn owner(chart: &mut Chart, patient: &Patient, socket: &Path) {
     chart.problem(CHECK, message, mend);
 }
 
-fn diversion(chart: &mut Chart) {
+/// Where Samba's own agent is: distributions put it into `/usr/libexec/samba`, `/usr/lib/samba`, or
+/// the directory of an architecture.
+fn own_agent(root: &Path) -> Option<PathBuf> {
+    let lib = root.join("usr/lib");
+    let of_architectures = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut places: Vec<_> = of_architectures.map(|entry| entry.path()).collect();
+    places.sort();
+    [root.join("usr/libexec"), lib]
+        .into_iter()
+        .chain(places)
+        .map(|place| place.join(OWN_AGENT))
+        .find(|program| program.exists())
+}
+
+fn diversion(chart: &mut Chart, root: &Path) {
     const CHECK: &str = "diversion";
-    let own = HELPERS
-        .iter()
-        .map(|directory| Path::new(directory).join("rpcd_fsrvp"))
-        .find(|program| program.exists());
+    let own = own_agent(root);
     let Some(program) = own else {
         return chart.ok(CHECK, "Samba's own agent is out of the way");
     };
@@ -109,9 +117,30 @@ fn diversion(chart: &mut Chart) {
         return chart.warning(CHECK, message, mend);
     }
     let message = format!(
-        "{} is diverted and was put back by hand: samba-dcerpcd takes the pipe",
+        "{} is diverted and was put back by hand: samba-dcerpcd takes the pipe; the \
+         diverted original stays",
         shown(&program)
     );
-    let mend = format!("run: rm {} (the diverted original stays)", shown(&program));
+    let mend = format!("run: rm {}", shown(&program));
     chart.warning(CHECK, message, mend);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn samba_s_own_agent_is_found_on_every_architecture() {
+        for place in ["usr/libexec", "usr/lib", "usr/lib/aarch64-linux-gnu"] {
+            let root = tempfile::tempdir().unwrap();
+            let mut chart = Chart::new("FS");
+            diversion(&mut chart, root.path());
+            assert_eq!(chart.findings[0].severity, super::super::Severity::Ok);
+            let program = root.path().join(place).join(OWN_AGENT);
+            fs::create_dir_all(program.parent().unwrap()).unwrap();
+            fs::write(&program, "").unwrap();
+            assert_eq!(own_agent(root.path()), Some(program), "{place}");
+        }
+    }
 }

@@ -5,7 +5,6 @@ use crate::config::ServerConfig;
 use crate::environment::EnvironmentError;
 use fsrvp_samba::{ConfigError, SambaFacts};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// Deepest nesting of included files that is followed.
 const MAX_DEPTH: u32 = 8;
@@ -105,7 +104,7 @@ fn shadow_copy2(chart: &mut Chart, smb_conf: &Path) {
     const CHECK: &str = "shadow_copy2_in_copy";
     let conf = smb_conf.to_string_lossy();
     let Some(list) = output_of("net", &["-s", &conf, "conf", "list"]) else {
-        return chart.skipped(CHECK, "net conf list cannot be run");
+        return chart.skipped(CHECK, "net conf list does not answer");
     };
     let mut share = String::new();
     for line in list.lines().map(str::trim) {
@@ -119,7 +118,7 @@ fn shadow_copy2(chart: &mut Chart, smb_conf: &Path) {
             && line.contains("shadow_copy2")
         {
             let message = format!("the exposed share {share} has shadow_copy2 in its vfs objects");
-            let mend = format!("run: net conf delparm '{share}' 'vfs objects'");
+            let mend = format!("run: net -s {conf} conf delparm '{share}' 'vfs objects'");
             return chart.warning(CHECK, message, mend);
         }
     }
@@ -136,13 +135,7 @@ fn smbd(chart: &mut Chart, facts: &SambaFacts) {
 fn helper(chart: &mut Chart) {
     // What the helper imports.
     let probe = "import tdb, samba.smbconf, samba.samba3.param, samba.samba3.smbconf";
-    let status = Command::new("/usr/bin/python3")
-        .args(["-I", "-c", probe])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if status.is_ok_and(|status| status.success()) {
+    if output_of("/usr/bin/python3", &["-I", "-c", probe]).is_some() {
         return chart.ok("helper", "the resident helper can run");
     }
     chart.warning(
@@ -199,12 +192,12 @@ fn keytab_of(chart: &mut Chart, keytab: Option<PathBuf>, patient: &Patient, fact
 fn groups(chart: &mut Chart, smb_conf: &Path) {
     let conf = smb_conf.to_string_lossy();
     let Some(list) = output_of("net", &["-s", &conf, "groupmap", "list"]) else {
-        return chart.skipped("builtin_groups", "net groupmap list cannot be run");
+        return chart.skipped("builtin_groups", "net groupmap list does not answer");
     };
     let mapped = list.lines().find(|line| line.contains(BACKUP_OPERATORS));
     let Some(line) = mapped else {
         let mend = format!(
-            "run: net groupmap add sid={BACKUP_OPERATORS} ntgroup='Backup Operators' \
+            "run: net -s {conf} groupmap add sid={BACKUP_OPERATORS} ntgroup='Backup Operators' \
              unixgroup=backup type=builtin"
         );
         let message = "no group is mapped to Backup Operators: nobody but root's kin may back up";

@@ -72,7 +72,8 @@ fn refused(chart: &mut Chart, base: &ShareName, failure: &Failure) {
         return chart.warning("nested_subvolume", message, mend);
     }
     if failure.detail.contains("is mounted there") {
-        let mend = format!("run: umount {path}; or share it by itself");
+        let message = format!("{message}; unmount it, or share it by itself");
+        let mend = format!("run: umount {path}");
         return chart.warning("mount_below_share", message, mend);
     }
     let mend = format!(

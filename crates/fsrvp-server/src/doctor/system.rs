@@ -2,6 +2,7 @@
 
 use super::{Chart, Patient, shown};
 use crate::store::{RedbStore, StateStore as _};
+use crate::targets::StoreWithLists;
 use fsrvp_proto::Table;
 use rustix::fs::{Mode, Uid, chmod, chown};
 use std::fmt;
@@ -57,24 +58,23 @@ impl fmt::Display for Fix {
 pub(super) fn examine(chart: &mut Chart, patient: &Patient) {
     store(chart, &patient.config.state_dir, patient.daemon);
     areas(chart, &patient.config.run_dir);
-    let init = namespace(&patient.proc, "1");
+    let proc = patient.root.join("proc");
+    let init = namespace(&proc, "1");
     let daemon = patient.daemon.map(|pid| pid.to_string());
-    let of_daemon = daemon
-        .as_deref()
-        .and_then(|pid| namespace(&patient.proc, pid));
+    let of_daemon = daemon.as_deref().and_then(|pid| namespace(&proc, pid));
     own_namespace(chart, init.as_ref(), of_daemon.as_ref());
     let smbd = patient
         .directory
         .serving_process()
         .map(|pid| pid.to_string());
     if let Some(smbd) = &smbd {
-        let of_smbd = namespace(&patient.proc, smbd);
+        let of_smbd = namespace(&proc, smbd);
         smbd_namespace(
             chart,
             of_smbd.as_ref(),
             of_daemon.as_ref().or(init.as_ref()),
         );
-        apparmor(chart, patient, smbd);
+        apparmor(chart, &patient.root, &patient.config.run_dir, smbd);
     }
 }
 
@@ -103,6 +103,7 @@ fn read_copy(file: &Path) -> Result<(), String> {
             .map_err(|error| words(&error))?;
         std::fs::copy(file, place.join("table.redb")).map_err(|error| words(&error))?;
         let store = RedbStore::open(&place).map_err(|error| words(&error))?;
+        let store = StoreWithLists::open(store).map_err(|error| words(&error))?;
         let records = store.load().map_err(|error| words(&error))?;
         Table::load(records)
             .map(drop)
@@ -183,22 +184,24 @@ fn smbd_namespace(chart: &mut Chart, smbd: Option<&PathBuf>, other: Option<&Path
 }
 
 /// A profile in force for smbd knows nothing of our directories, unless somebody has told it.
-fn apparmor(chart: &mut Chart, patient: &Patient, smbd: &str) {
+fn apparmor(chart: &mut Chart, root: &Path, run_dir: &Path, smbd: &str) {
     const CHECK: &str = "apparmor";
-    let attribute = patient.proc.join(smbd).join("attr/current");
+    let attribute = root.join("proc").join(smbd).join("attr/current");
     let profile = std::fs::read_to_string(attribute).unwrap_or_default();
     if !profile.trim().ends_with("(enforce)") {
         return chart.ok(CHECK, "no AppArmor profile confines smbd");
     }
-    let run_dir = patient.config.run_dir.to_string_lossy().into_owned();
+    let run_dir = run_dir.to_string_lossy().into_owned();
     let local = "/etc/apparmor.d/local/usr.sbin.smbd";
-    let told = std::fs::read_to_string(local).is_ok_and(|text| text.contains(&run_dir));
+    let file = root.join(local.trim_start_matches('/'));
+    let lets_in = |line: &str| !line.trim_start().starts_with('#') && line.contains(&run_dir);
+    let told = std::fs::read_to_string(file).is_ok_and(|text| text.lines().any(lets_in));
     if told {
         return chart.ok(CHECK, "smbd's AppArmor profile lets it into the copies");
     }
     let message = format!("AppArmor confines smbd and does not let it into {run_dir}");
     let mend = format!(
-        "add the line `{run_dir}/** rwlk,` to {local}, then run: apparmor_parser -r \
+        "run: echo '{run_dir}/** rwlk,' >> {local} && apparmor_parser -r \
          /etc/apparmor.d/usr.sbin.smbd"
     );
     chart.problem(CHECK, message, mend);
@@ -235,6 +238,9 @@ mod tests {
         let mut chart = Chart::new("FS");
         areas(&mut chart, place.path());
         if !rustix::process::geteuid().is_root() {
+            let required = std::env::var_os("FSRVP_REQUIRE_LAB").is_some();
+            assert!(!required, "FSRVP_REQUIRE_LAB is set, but this is not root");
+            eprintln!("skipped: needs root");
             return;
         }
         for _ in 0..2 {
@@ -259,5 +265,70 @@ mod tests {
         store(&mut chart, place.path(), None);
         assert_eq!(severity(&chart), Severity::Problem);
         assert_eq!(std::fs::read(&file).unwrap(), b"no table");
+    }
+
+    fn stored(place: &Path, key: &str, value: serde_json::Value) -> Chart {
+        let store = RedbStore::open(place).unwrap();
+        let edit = fsrvp_proto::Edit {
+            key: key.to_owned(),
+            value: Some(serde_json::to_vec(&value).unwrap()),
+        };
+        store.commit(&[edit]).unwrap();
+        drop(store);
+        let mut chart = Chart::new("FS");
+        super::store(&mut chart, place, None);
+        chart
+    }
+
+    #[test]
+    fn a_store_with_file_lists_is_well_and_one_of_a_newer_version_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let list = serde_json::json!({
+            "version": 1, "record": { "share": "vm", "files": ["a"], "standing": true }
+        });
+        let chart = stored(place.path(), "targets/vm", list);
+        assert_eq!(severity(&chart), Severity::Ok, "{chart:?}");
+        let newer = serde_json::json!({ "version": 99, "record": {} });
+        let chart = stored(place.path(), "context", newer);
+        assert_eq!(severity(&chart), Severity::Problem);
+        let finding = chart.findings.last().unwrap();
+        assert!(finding.message.contains("version 99"), "{finding:?}");
+        assert!(finding.mend.as_ref().unwrap().contains("that wrote it"));
+    }
+
+    /// Files as the kernel and AppArmor have them.
+    #[test]
+    fn a_profile_in_the_way_is_told_until_it_lets_smbd_in() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let file = root.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        let look = || {
+            let mut chart = Chart::new("FS");
+            apparmor(&mut chart, root.path(), Path::new("/run/fsrvpd"), "42");
+            chart.findings.pop().unwrap()
+        };
+        assert_eq!(look().severity, Severity::Ok);
+        for harmless in ["unconfined\n", "smbd (complain)\n"] {
+            put("proc/42/attr/current", harmless);
+            assert_eq!(look().severity, Severity::Ok, "{harmless}");
+        }
+        put("proc/42/attr/current", "smbd (enforce)\n");
+        let finding = look();
+        assert_eq!(finding.severity, Severity::Problem);
+        let local = "etc/apparmor.d/local/usr.sbin.smbd";
+        put(local, "# /run/fsrvpd/** rwlk,\n");
+        assert_eq!(
+            look().severity,
+            Severity::Problem,
+            "a comment lets nobody in"
+        );
+        // What the command writes.
+        let mend = finding.mend.unwrap();
+        let line = mend.split('\'').nth(1).unwrap();
+        put(local, &format!("{line}\n"));
+        assert_eq!(look().severity, Severity::Ok);
     }
 }
