@@ -12,7 +12,7 @@ use dcerpc_proto::pdu::{BindNak, Body, Header, Packet, PfcFlags, RejectReason};
 use dcerpc_proto::security::SecurityProvider;
 use fsrvp_proto::Caller;
 use fsrvp_samba::npa::HandOver;
-use fsrvp_samba::pipe::{PipeListener, RawConnection};
+use fsrvp_samba::pipe::{HandOverError, PipeListener, RawConnection};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};

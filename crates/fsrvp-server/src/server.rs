@@ -332,7 +332,7 @@ impl RunningServer {
             backends: Arc::clone(&self.backends),
             copies: Some(KnownCopies::from(&self.agent.view())),
             daemon: Some(std::process::id()),
-            proc: PathBuf::from("/proc"),
+            root: PathBuf::from("/"),
         })
     }
 

@@ -44,7 +44,7 @@ impl Doctor<'_> {
 
     /// What is wrong, after `script` was run in a mount namespace of its own.
     fn finds_after(&self, script: &str, more: &[&str]) -> Result<Vec<Finding>, Failed> {
-        let script = format!("set -e\n{script}\nexec \"$@\"");
+        let script = format!("set -e\n{{\n{script}\n:\n}} >&2\nexec \"$@\"");
         let program = programs::program("fsrvpctl")?;
         let room = self.lab.dir().join("doctor");
         // Its own programs lie where the overlays do not reach.
@@ -374,7 +374,11 @@ pub(crate) fn shares(lab: &Lab) -> CaseResult {
             allocate.arg(&ballast).check()?;
             Ok(())
         },
-        |_| Ok(fs::remove_file(&ballast)?),
+        |_| {
+            fs::remove_file(&ballast)?;
+            Run::new("sync").arg("-f").arg(&share.path).check()?;
+            Ok(())
+        },
     )
 }
 

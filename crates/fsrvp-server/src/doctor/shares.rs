@@ -62,8 +62,7 @@ fn choice_of(patient: &Patient, base: &ShareName) -> Choice {
 
 fn refused(chart: &mut Chart, base: &ShareName, failure: &Failure) {
     let message = format!("share {base} cannot be copied: {}", failure.detail);
-    let path = failure.detail.split(": ").next().unwrap_or_default();
-    if failure.detail.contains("is a subvolume of its own") {
+    if let Some(path) = path_before(&failure.detail, "is a subvolume of its own") {
         let mend = format!(
             "share the nested subvolume by itself, or turn it into a directory: mv {path} \
              {path}.old && cp -a --reflink=auto {path}.old {path} && btrfs subvolume delete \
@@ -71,7 +70,7 @@ fn refused(chart: &mut Chart, base: &ShareName, failure: &Failure) {
         );
         return chart.warning("nested_subvolume", message, mend);
     }
-    if failure.detail.contains("is mounted there") {
+    if let Some(path) = path_before(&failure.detail, "is mounted there") {
         let message = format!("{message}; unmount it, or share it by itself");
         let mend = format!("run: umount {path}");
         return chart.warning("mount_below_share", message, mend);
@@ -81,6 +80,15 @@ fn refused(chart: &mut Chart, base: &ShareName, failure: &Failure) {
          name = \"{base}\" backend = \"none\""
     );
     chart.warning("no_backend", message, mend);
+}
+
+/// The path in the way: "btrfs: PATH: REASON" stands for each backend.
+fn path_before<'d>(detail: &'d str, reason: &str) -> Option<&'d str> {
+    let (before, _) = detail.split_once(reason)?;
+    // The reason may have words before it: "tmpfs is mounted there".
+    let (before, _) = before.rsplit_once(": ")?;
+    let path = before.rsplit_once(": ").map_or(before, |(_, path)| path);
+    path.starts_with('/').then_some(path)
 }
 
 fn space(chart: &mut Chart, base: &ShareName, path: &Path) {
@@ -103,4 +111,23 @@ fn space(chart: &mut Chart, base: &ShareName, path: &Path) {
         "space",
         format!("{} has {} MiB free", shown(path), free >> 20),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_in_the_way_is_the_one_that_is_mended() {
+        let nested = "/srv/vm: btrfs: /srv/vm/a b: is a subvolume of its own; zfs: /srv/vm: is on \
+                      btrfs, not on ZFS";
+        let path = path_before(nested, "is a subvolume of its own");
+        assert_eq!(path, Some("/srv/vm/a b"));
+        let mounted = "/srv/vm/mnt: tmpfs is mounted there, below the share";
+        assert_eq!(
+            path_before(mounted, "is mounted there"),
+            Some("/srv/vm/mnt")
+        );
+        assert_eq!(path_before(nested, "is mounted there"), None);
+    }
 }
