@@ -2,7 +2,7 @@
 #
 #   docker build --target server -t fsrvpd .
 #   docker build --target conformance -t fsrvpd-conformance .
-#   cargo xtask image          # the same with buildah, on a base made by mmdebstrap, and tried
+#   cargo xtask image          # the same with buildah, on a base made by mmdebstrap, and tried out
 #
 # BASE is a Debian 12. PROGRAMS = "built" takes programs from target/release instead of building them.
 ARG BASE=debian:bookworm-slim

@@ -14,6 +14,7 @@ pub struct Judge {
     python: PathBuf,
     script: PathBuf,
     level: Option<String>,
+    network: Option<u32>,
 }
 
 impl Judge {
@@ -27,6 +28,7 @@ impl Judge {
             python: workspace.join("target/judges/bin/python"),
             script: workspace.join("tests/judges/judge.py"),
             level: None,
+            network: None,
         };
         let works = || judge.run(["-c", "import impacket"]).check().is_ok();
         if !judge.python.exists() || !works() {
@@ -49,6 +51,13 @@ impl Judge {
     #[must_use]
     pub fn at_level(mut self, level: &str) -> Self {
         self.level = Some(level.to_owned());
+        self
+    }
+
+    /// Calls from the network of a process.
+    #[must_use]
+    pub fn in_network_of(mut self, process: u32) -> Self {
+        self.network = Some(process);
         self
     }
 
@@ -119,7 +128,11 @@ impl Judge {
     /// # Errors
     /// When there was no answer.
     pub fn call(&self, lab: &Lab, words: &[&str]) -> Result<serde_json::Value, Error> {
-        let output = self.in_lab(lab).arg("call").args(words).check()?;
+        Self::answer(self.in_lab(lab), words)
+    }
+
+    fn answer(run: Run, words: &[&str]) -> Result<serde_json::Value, Error> {
+        let output = run.arg("call").args(words).check()?;
         serde_json::from_str(&output.stdout)
             .map_err(|error| Error::Unfit(format!("{words:?}: {error}: {}", output.stdout)))
     }
@@ -133,10 +146,31 @@ impl Judge {
         lab: &Lab,
         words: &[&str],
     ) -> Result<serde_json::Value, libtest_mimic::Failed> {
-        let answer = self.call(lab, words)?;
+        Self::value(&self.call(lab, words)?, words)
+    }
+
+    /// The same in something that has an environment file but is no [`Lab`].
+    ///
+    /// # Errors
+    /// The code, when it is not ZERO.
+    pub fn succeeds_in(
+        &self,
+        environment: &Path,
+        level: &str,
+        words: &[&str],
+    ) -> Result<serde_json::Value, libtest_mimic::Failed> {
+        let answer = Self::answer(self.in_environment(environment, level), words)?;
+        Self::value(&answer, words)
+    }
+
+    /// What a call returned besides its code, which has to be ZERO.
+    fn value(
+        answer: &serde_json::Value,
+        words: &[&str],
+    ) -> Result<serde_json::Value, libtest_mimic::Failed> {
         let (code, value) = match answer.as_array() {
             Some(fields) => (fields.first(), fields.get(1)),
-            None => (Some(&answer), None),
+            None => (Some(answer), None),
         };
         match code.and_then(serde_json::Value::as_u64) {
             Some(0) => Ok(value.cloned().unwrap_or_default()),
@@ -158,6 +192,13 @@ impl Judge {
     }
 
     fn run<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
-        Run::new(&self.python).args(arguments)
+        match self.network {
+            Some(process) => Run::new("nsenter")
+                .arg(format!("--target={process}"))
+                .args(["--net", "--"])
+                .arg(&self.python)
+                .args(arguments),
+            None => Run::new(&self.python).args(arguments),
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! because an agent has one shadow copy set in creation. The laboratory goes down when the last
 //! case has ended, whatever the outcome.
 
+mod file_server;
 pub mod guide;
 mod injection;
 mod judge;
@@ -18,8 +19,9 @@ mod system;
 pub mod torture;
 pub mod walk;
 
+pub use file_server::FileServer;
 pub use injection::Injection;
 pub use judge::Judge;
-pub use root::{Booted, Root, package};
+pub use root::{Booted, Root, Service, package};
 pub use suite::{Case, CaseResult, Suite, fail};
-pub use system::{debian, debian_to_install};
+pub use system::{debian, debian_in_domain, debian_to_install};

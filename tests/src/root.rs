@@ -44,12 +44,13 @@ exec env -i container=fsrvp PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --log-target=null --show-status=no
 "#;
 
-/// What would ask for a terminal, a network card or the machine's name service.
+/// What would ask for a terminal, a network card, modules of the kernel or the machine's name service.
 const MASKED: &[&str] = &[
     "getty.target",
     "console-getty.service",
     "nmbd.service",
     "samba-ad-dc.service",
+    "systemd-modules-load.service",
     "systemd-networkd.service",
     "systemd-resolved.service",
 ];
@@ -117,6 +118,32 @@ impl Root {
             .output()
     }
 
+    /// Runs a shell script that goes on, as [`shell`](Self::shell) does but in the network of a process. Ending
+    /// what is returned ends everything that the script has started.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn serve(&self, network: u32, script: &str) -> Result<Service, Error> {
+        let log = self.inbox().join("log");
+        let written = fs::File::create(&log).map_err(Error::file(&log))?;
+        let also = written.try_clone().map_err(Error::file(&log))?;
+        let child = Command::new("nsenter")
+            .arg(format!("--target={network}"))
+            .args(["--net", "--no-fork", "--"])
+            .args(["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork"])
+            .args(["--propagation", "private", "--kill-child", "--", "sh", "-c"])
+            .arg(format!("{ENTER}\nexec chroot \"$root\" sh -ec \"$SCRIPT\""))
+            .env("BASE", &self.base)
+            .env("SCRATCH", self.scratch.path())
+            .env("SCRIPT", script)
+            .stdin(Stdio::null())
+            .stdout(written)
+            .stderr(also)
+            .spawn()
+            .map_err(Error::file("nsenter"))?;
+        Ok(Service { child, log })
+    }
+
     fn unshare(&self) -> Run {
         Run::new("unshare")
             .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork"])
@@ -164,6 +191,27 @@ impl Root {
         };
         booted.wait()?;
         Ok(booted)
+    }
+}
+
+/// A script that goes on in a [`Root`]; dropping it ends it.
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    /// What it has written so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -245,7 +293,8 @@ impl Booted {
     }
 
     /// systemd's process id as this machine counts.
-    fn first_process(&self) -> Option<u32> {
+    #[must_use]
+    pub fn first_process(&self) -> Option<u32> {
         let shell = self.child.id();
         let list = format!("/proc/{shell}/task/{shell}/children");
         let children = fs::read_to_string(list).ok()?;

@@ -88,7 +88,7 @@ impl Suite {
         arguments.test_threads = Some(1);
         let unfit = machine_fits().err().or_else(|| match self.isolation {
             Some(Isolation::Zfs) => zfs::unfit(),
-            Some(Isolation::Winbind | Isolation::Domain) | None => None,
+            Some(Isolation::Winbind | Isolation::Domain | Isolation::Containers) | None => None,
         });
         if let Some(why) = unfit.as_ref().filter(|_| !laboratory_required()) {
             println!("skipped: {why}");

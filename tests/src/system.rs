@@ -12,7 +12,7 @@ const PACKAGES: &str = "samba,samba-common-bin,samba-vfs-modules,python3-samba,l
 /// What a file server has before fsrvpd's package is installed: that, systemd and a client.
 const TO_INSTALL: &str = "samba,samba-common-bin,samba-vfs-modules,python3-samba,\
      libgssapi-krb5-2,libwbclient0,systemd,systemd-sysv,dbus,smbclient,btrfs-progs,debconf,iproute2,\
-     procps,netbase,mawk";
+     procps,netbase,mawk,curl";
 
 /// The root of a Debian release with Samba, made by `mmdebstrap` if it is not there yet.
 ///
@@ -30,11 +30,29 @@ pub fn debian_to_install(release: &str) -> Result<PathBuf, Error> {
     made(&format!("{release}-server"), release, TO_INSTALL)
 }
 
+/// The same as a member of a domain has it, and a controller.
+///
+/// # Errors
+/// What `mmdebstrap` said.
+pub fn debian_in_domain(release: &str) -> Result<PathBuf, Error> {
+    let packages = format!("{TO_INSTALL},winbind,libnss-winbind,samba-ad-provision,samba-dsdb-modules,krb5-user");
+    made(&format!("{release}-domain"), release, &packages)
+}
+
 fn made(name: &str, release: &str, packages: &str) -> Result<PathBuf, Error> {
     let systems = programs::workspace().join("target/systems");
     let root = systems.join(name);
+    // What it was made with; another list makes it anew.
+    let list = systems.join(format!("{name}.packages"));
+    let current = fs::read_to_string(&list).is_ok_and(|made| made == packages);
     if root.join("usr/sbin/smbd").exists() {
-        return Ok(root);
+        if current {
+            return Ok(root);
+        }
+        let old = root.with_extension(format!("old.{}", std::process::id()));
+        if fs::rename(&root, &old).is_ok() {
+            fs::remove_dir_all(&old).map_err(Error::file(&old))?;
+        }
     }
     // mmdebstrap wants the directory in which it makes another one.
     let failed = |source| Error::File {
@@ -57,5 +75,6 @@ fn made(name: &str, release: &str, packages: &str) -> Result<PathBuf, Error> {
         }
         renamed => renamed.map_err(failed)?,
     }
+    fs::write(&list, packages).map_err(Error::file(&list))?;
     Ok(root)
 }

@@ -1,122 +1,151 @@
-//! docs/install.md, word for word, on a fresh server with systemd, and what comes after: upgrades in the
-//! middle of a set, removal and purge with living copies.
+//! docs/install.md, word for word, on a fresh server with systemd, and what comes after: shares in the registry,
+//! removal and purge with living copies. Upgrades are in `upgrade.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as tests do"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use fsrvp_testkit::programs;
-use fsrvp_tests::{Booted, Root, debian_to_install, guide, package};
+use fsrvp_tests::{FileServer, guide};
 
 /// What the guide promises.
 const MOST_COMMANDS: usize = 10;
 
-fn text() -> String {
-    std::fs::read_to_string(programs::workspace().join("docs/install.md")).unwrap()
+/// Package versions: the guide's, and the one that is installed again after the removal.
+const VERSIONS: &[&str] = &["0.1.0-1", "0.1.0-2"];
+
+fn block(name: &str) -> Vec<String> {
+    guide::commands_of("docs/install.md", name).unwrap()
 }
 
-/// A server of this release with systemd, the package in `/inbox` and a newer one in `/inbox/next`.
-fn server(release: &str) -> Option<Booted> {
-    if !Root::is_possible() {
-        return None;
-    }
-    let root = Root::new(&debian_to_install(release).unwrap()).unwrap();
-    let fsrvpd = programs::program("fsrvpd").unwrap();
-    let programs = fsrvpd.parent().unwrap();
-    package(programs, &root.inbox(), "0.1.0-1").unwrap();
-    package(programs, &root.inbox().join("next"), "0.1.0-2").unwrap();
-    Some(root.boot().unwrap())
+fn replay(server: &FileServer, name: &str) -> String {
+    server.replay(&block(name)).unwrap()
 }
 
-/// Runs a command that has to succeed, and returns what it printed.
-fn good(server: &Booted, command: &str) -> String {
-    let output = server.shell(command).unwrap();
-    if !output.status.success() {
-        let log = server.shell("journalctl --no-pager -n 60 -u fsrvpd -u smbd");
-        let log = log.map(|log| log.text()).unwrap_or_default();
-        panic!("{command}\n{}\n{log}", output.text());
-    }
-    output.text()
-}
-
-/// Replays a block; every command has to succeed. Returns what the last printed.
-fn replay(server: &Booted, name: &str) -> String {
-    let mut said = String::new();
-    for command in guide::block(&text(), name).unwrap() {
-        said = good(server, &command);
-        println!("$ {command}{said}");
-    }
-    said
-}
-
-/// The commands of the guide on a release, with its first shadow copy.
-fn first_copy(server: &Booted) {
-    let commands = guide::block(&text(), "stand-alone").unwrap().len();
+/// The commands of the guide, with its first shadow copy.
+fn first_copy(server: &FileServer) {
+    let commands = block("stand-alone").len();
     assert!(commands <= MOST_COMMANDS, "{commands} commands");
     let sets = replay(server, "stand-alone");
     assert!(sets.contains("projects"), "{sets}");
     // The exposed share is there for the client who reads it.
-    let shares = good(
-        server,
-        "smbclient -U 'fsbackup%a long secret' -L localhost --grepable",
+    let list = format!(
+        "smbclient -U '{}' -L localhost --grepable",
+        FileServer::ACCOUNT
     );
-    assert!(shares.contains("projects@{"), "{shares}");
-}
-
-fn rpc(call: &str) -> String {
-    format!("rpcclient -U 'fsbackup%a long secret' 'ncacn_np:localhost[sign]' -c '{call}'")
+    let shares = server.good(&list).unwrap();
+    let share = shares
+        .split('|')
+        .find(|word| word.starts_with("projects@{"))
+        .unwrap();
+    server.good(&FileServer::smb(share, "ls")).unwrap();
 }
 
 #[test]
 fn debian_12() {
-    let Some(server) = server("bookworm") else {
+    let Some(server) = FileServer::boot("bookworm", VERSIONS).unwrap() else {
         return;
     };
     first_copy(&server);
-    upgraded_in_the_middle_of_a_set(&server);
     let shares = replay(&server, "registry");
     assert!(shares.contains("accounts"), "{shares}");
     let score = replay(&server, "after");
+    let page = guide::text("docs/install.md").unwrap();
     assert!(
-        text().contains("**4.8 OK**") && score.contains("4.8 OK"),
+        page.contains("**4.8 OK**") && score.contains("4.8 OK"),
         "{score}"
     );
-    // A writable copy is sealed where the unit's limits are in force, by the view of smbd.
-    let made = good(&server, &rpc("fss_create_expose backup rw projects"));
+    other_pages(&server);
+    sealed_within_the_units_limits(&server);
+    removed_with_living_copies(&server);
+    by_hand(&server);
+}
+
+/// What other pages have the operator type.
+fn other_pages(server: &FileServer) {
+    let page = |page: &str, name: &str| {
+        let commands = guide::commands_of(page, name).unwrap();
+        server.replay(&commands).unwrap()
+    };
+    let log = page("docs/windows.md", "seen");
+    assert!(log.contains("fsrvp.set.exposed"), "{log}");
+    let [health, abort] = &*guide::commands_of("docs/admin-api.md", "admin-api").unwrap() else {
+        unreachable!("two requests");
+    };
+    let health = server.good(health).unwrap();
+    assert!(health.contains("\"servers\""), "{health}");
+    let set = last_set(server);
+    server.good(&format!("SET={set}\n{abort}")).unwrap();
+    let sets = server.good("fsrvpctl sets").unwrap();
+    assert!(!sets.contains(&set), "{sets}");
+    server
+        .good(
+            "mkdir -p /srv/vms/vm2 && touch /srv/vms/vm1 /srv/vms/vm2/disk.vhdx
+             printf '[vms]\npath = /srv/vms\n' >>/etc/samba/smb.conf
+             printf '\n[[server.share]]\nname = \"vms\"\nbackend = \"clone\"\n' >>/etc/fsrvpd.toml
+             smbcontrol smbd reload-config
+             systemctl restart fsrvpd",
+        )
+        .unwrap();
+    let list = page("docs/backends.md", "file-list");
+    assert!(list.contains("vm2/disk.vhdx"), "{list}");
+}
+
+/// Without the package, on the server that had it: from a directory with what a clone has after its build.
+fn by_hand(server: &FileServer) {
+    server
+        .good(
+            "dpkg-deb --raw-extract ./fsrvpd_*.deb by-hand
+             cd by-hand
+             mkdir -p target/release packaging/systemd
+             mv usr/sbin/fsrvpd usr/sbin/fsrvpctl target/release/
+             mv etc/fsrvpd.toml packaging/
+             mv usr/lib/systemd/system/fsrvpd.service packaging/systemd/",
+        )
+        .unwrap();
+    for command in block("by-hand") {
+        server.good(&format!("cd by-hand\n{command}")).unwrap();
+    }
+    let made = FileServer::rpc("fss_create_expose backup ro projects");
+    server.good(&made).unwrap();
+    let sets = server.good("fsrvpctl sets").unwrap();
+    assert!(sets.contains("projects"), "{sets}");
+}
+
+/// The Samba there is 4.22, the systemd 257.
+#[test]
+fn debian_13() {
+    let Some(server) = FileServer::boot("trixie", VERSIONS).unwrap() else {
+        return;
+    };
+    let version = server.good("smbd --version").unwrap();
+    assert!(version.contains("4.22"), "{version}");
+    first_copy(&server);
+    let shares = replay(&server, "registry");
+    assert!(shares.contains("accounts"), "{shares}");
+    replay(&server, "after");
+    sealed_within_the_units_limits(&server);
+    removed_with_living_copies(&server);
+}
+
+/// A writable copy is sealed where the unit's limits are in force, by the view of smbd; so is the one of the
+/// guide, which is still exposed or dropped by now.
+fn sealed_within_the_units_limits(server: &FileServer) {
+    let made = FileServer::rpc("fss_create_expose backup rw projects");
+    let made = server.good(&made).unwrap();
     let share = made
         .split_whitespace()
         .find(|word| word.contains("@{"))
         .unwrap();
-    let write = format!(
-        "smbclient -U 'fsbackup%a long secret' '//localhost/{share}' -c 'put /etc/hostname name'"
-    );
-    good(&server, "chmod 0777 /srv/projects");
-    let set = last_set(&server);
-    good(&server, &rpc(&format!("fss_recovery_complete {set}")));
+    server.good("chmod 0777 /srv/projects").unwrap();
+    let complete = format!("fss_recovery_complete {}", last_set(server));
+    server.good(&FileServer::rpc(&complete)).unwrap();
+    let write = FileServer::smb(share, "put /etc/hostname name");
     assert!(!server.shell(&write).unwrap().status.success());
-    let state = good(&server, "fsrvpctl status");
+    let state = server.good("fsrvpctl status").unwrap();
     assert!(!state.contains("debt"), "{state}");
-    removed_with_living_copies(&server);
-}
-
-/// The set of the guide is exposed and not recovered. What it is in other states is tried by the suite
-/// of restarts, which is all that an upgrade is for the daemon.
-fn upgraded_in_the_middle_of_a_set(server: &Booted) {
-    let set = last_set(server);
-    let process = || good(server, "systemctl show --property MainPID --value fsrvpd");
-    let before = process();
-    good(server, "apt-get install --yes ./next/fsrvpd_*.deb");
-    assert_ne!(process(), before, "the daemon was not restarted");
-    good(server, &rpc(&format!("fss_recovery_complete {set}")));
-    let sets = good(server, "fsrvpctl sets");
-    assert!(sets.contains(&set) && sets.contains("recovered"), "{sets}");
 }
 
 /// The id of the set that was begun last.
-fn last_set(server: &Booted) -> String {
-    let sets = good(server, "fsrvpctl sets");
+fn last_set(server: &FileServer) -> String {
+    let sets = server.good("fsrvpctl sets").unwrap();
     let last = sets.lines().last().unwrap_or_default();
     last.split_whitespace()
         .next()
@@ -125,37 +154,50 @@ fn last_set(server: &Booted) -> String {
 }
 
 /// Snapshots below /srv, by their directories.
-fn snapshots(server: &Booted) -> usize {
-    let list = good(server, "btrfs subvolume list /srv");
+fn snapshots(server: &FileServer) -> usize {
+    let list = server.good("btrfs subvolume list /srv").unwrap();
     list.lines()
         .filter(|line| line.contains(".fsrvpd/"))
         .count()
 }
 
-fn removed_with_living_copies(server: &Booted) {
+fn removed_with_living_copies(server: &FileServer) {
+    let good = |command: &str| server.good(command).unwrap();
     let before = snapshots(server);
-    assert_eq!(before, 2, "the two recovered sets");
-    let removed = good(server, "apt-get remove --yes fsrvpd");
+    assert_eq!(before, 1, "the recovered set");
+    let removed = good("apt-get remove --yes fsrvpd");
     assert!(removed.contains("left-behind.txt"), "{removed}");
-    good(server, "test -e /usr/libexec/samba/rpcd_fsrvp");
-    let note = good(server, "cat /var/lib/fsrvpd/left-behind.txt");
+    good("test -e /usr/libexec/samba/rpcd_fsrvp || test -e /usr/lib/*/samba/rpcd_fsrvp");
+    let note = good("cat /var/lib/fsrvpd/left-behind.txt");
     assert!(note.contains("projects"), "{note}");
     // Nobody answers: kept.
-    good(server, "dpkg --purge fsrvpd");
+    good("dpkg --purge fsrvpd");
     assert_eq!(snapshots(server), before);
     // Installed again, fsrvpd has them all.
-    good(server, "apt-get install --yes ./next/fsrvpd_*.deb");
-    let sets = good(server, "fsrvpctl sets");
-    assert_eq!(sets.matches("projects").count(), 2, "{sets}");
-    // Somebody has answered yes.
-    good(
-        server,
-        "echo 'fsrvpd fsrvpd/delete-copies boolean true' | debconf-set-selections
-         dpkg --remove fsrvpd
-         dpkg --purge fsrvpd",
-    );
+    good("apt-get install --yes ./0.1.0-2/fsrvpd_*.deb");
+    let sets = good("fsrvpctl sets");
+    assert_eq!(sets.matches("projects").count(), 1, "{sets}");
+    // Somebody is asked at a terminal, and says no.
+    asked(server, "no");
+    assert_eq!(snapshots(server), before);
+    good("apt-get install --yes ./0.1.0-2/fsrvpd_*.deb");
+    asked(server, "yes");
     assert_eq!(snapshots(server), 0);
-    good(server, "test ! -e /var/lib/fsrvpd");
-    let shares = good(server, "net conf listshares");
+    good("test ! -e /var/lib/fsrvpd");
+    let shares = good("net conf listshares");
     assert!(!shares.contains("@{"), "{shares}");
+}
+
+/// Removes and purges at a terminal; the question has to come, and is answered.
+fn asked(server: &FileServer, answer: &str) {
+    let script = format!(
+        "apt-get remove --yes fsrvpd
+         export DEBIAN_FRONTEND=teletype DEBIAN_PRIORITY=low
+         printf '{answer}\\n' | script --quiet --return --command 'dpkg --purge fsrvpd' /dev/null"
+    );
+    let said = server.good(&script).unwrap();
+    assert!(
+        said.contains("Delete the shadow copies that still exist?"),
+        "{said}"
+    );
 }

@@ -7,6 +7,7 @@ mod embedded;
 mod floors;
 mod fuzz;
 mod image;
+mod known;
 mod lab;
 mod licences;
 mod package;
@@ -63,7 +64,7 @@ enum Command {
     Licences,
     /// The Debian package
     Package(package::Package),
-    /// The container images, built with buildah
+    /// The container images, built with buildah and tried out
     Image(image::Image),
     /// What CHANGELOG.md says of a version
     ReleaseNotes(release_notes::ReleaseNotes),

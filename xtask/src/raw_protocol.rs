@@ -1,6 +1,7 @@
 //! `cargo xtask raw-protocol`: `samba.tests.dcerpc.raw_protocol`, Samba's collection of what
 //! Windows' RPC runtime does with flags, fragments, contexts and padding, against our listener.
 
+use crate::known::{self, Ending};
 use crate::{Outcome, lab, workspace};
 use fsrvp_testkit::{Embedded, EmbeddedOptions, Realm, Run, packages};
 use std::collections::BTreeMap;
@@ -30,14 +31,6 @@ const PASSWORD: &str = "Raw-Protocol-1";
 const SECURITY_CONTEXTS: &str = "16";
 /// It takes ten seconds.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// How a test of the suite ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Passed,
-    Failed,
-    Skipped,
-}
 
 pub(crate) fn run() -> Outcome {
     lab::install(packages::BUILD)?;
@@ -178,28 +171,10 @@ fn endings(text: &str) -> BTreeMap<String, Ending> {
     endings
 }
 
-fn compare(endings: &BTreeMap<String, Ending>, known: &str) -> Outcome {
-    let known: BTreeMap<_, _> = known
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(": "))
-        .collect();
+fn compare(endings: &BTreeMap<String, Ending>, list: &str) -> Outcome {
     let number = |wanted| endings.values().filter(|ending| **ending == wanted).count();
     let (passed, skipped) = (number(Ending::Passed), number(Ending::Skipped));
-    let mut problems = Vec::new();
-    for (name, ending) in endings {
-        match (ending, known.get(&**name)) {
-            (Ending::Failed, None) => problems.push(format!("{name} fails and is not in {KNOWN}")),
-            (Ending::Passed, Some(_)) => {
-                problems.push(format!("{name} passes: strike it out of {KNOWN}"));
-            }
-            (Ending::Failed, Some(reason)) => println!("known: {name}: {reason}"),
-            (Ending::Passed | Ending::Skipped, _) => {}
-        }
-    }
-    for name in known.keys().filter(|name| !endings.contains_key(**name)) {
-        problems.push(format!("{name} is in {KNOWN} and does not exist"));
-    }
+    let mut problems = known::problems(endings, KNOWN, list);
     if passed < FLOOR {
         problems.push(format!("fewer than {FLOOR} pass"));
     }

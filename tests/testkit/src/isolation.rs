@@ -14,6 +14,8 @@ pub enum Isolation {
     Zfs,
     /// Winbindd's places, a network of its own (only `lo`, all ports free), the host name `dc` and `/etc/hosts`.
     Domain,
+    /// A network of its own (only `lo`, all ports free), its own mounts, and processes that end with the first.
+    Containers,
 }
 
 /// Set in the environment of a process that runs in its namespaces.
@@ -29,13 +31,19 @@ const RUN_ZFS: &str = "for place in /run/zfs /run/lock/zfs /var/lib/zfs; do \
 const RUN_SAMBA: &str = "mkdir -p /run/samba && mount -t tmpfs none /run/samba";
 
 impl Isolation {
+    /// True in a program that [`enter`](Self::enter) has started again.
+    #[must_use]
+    pub fn entered() -> bool {
+        std::env::var_os(INSIDE).is_some()
+    }
+
     /// Enters the namespaces by starting this program again, with the same arguments; returns only
     /// in the process that is inside. Mounts vanish with the last process inside.
     ///
     /// # Errors
     /// The program could not be started again.
     pub fn enter(self) -> io::Result<()> {
-        if std::env::var_os(INSIDE).is_some() {
+        if Self::entered() {
             return Ok(());
         }
         let (spaces, prepare): (&[&str], String) = match self {
@@ -49,6 +57,18 @@ impl Isolation {
                      mount --bind /run/samba/hosts /etc/hosts && \
                      export KRB5_CONFIG={KRB5_CONF}"
                 ),
+            ),
+            Self::Containers => (
+                &[
+                    "--mount",
+                    "--net",
+                    "--uts",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
+                ],
+                "ip link set lo up".to_owned(),
             ),
         };
         let script = format!(r#"{prepare} && exec "$0" "$@""#);

@@ -74,6 +74,8 @@ pub const IMAGE: &[Package] = &[
     package("binutils", "strip"),
     package("buildah", "buildah"),
     package("mmdebstrap", "mmdebstrap"),
+    package("btrfs-progs", "mkfs.btrfs"),
+    package("iproute2", "ip"),
 ];
 
 /// What the Debian package and the looks at it need.

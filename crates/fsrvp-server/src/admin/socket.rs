@@ -6,7 +6,7 @@ use axum::serve::IncomingStream;
 use rustix::fs::{Gid, Mode, Uid, chmod, chown};
 use std::fmt;
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use tokio::net::UnixListener;
 
@@ -62,10 +62,7 @@ pub fn bind(config: &AdminConfig) -> std::io::Result<UnixListener> {
     let path = &config.socket;
     let group = config.group.as_deref().map(group_id).transpose()?;
     if let Some(directory) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)?;
+        make_directory(directory)?;
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(Error::new(
@@ -96,6 +93,17 @@ pub fn bind(config: &AdminConfig) -> std::io::Result<UnixListener> {
         listener
     };
     Ok(listener)
+}
+
+/// Makes what is missing of a directory. The mode is set and not asked for: the unit's umask would take from users
+/// the way to their copies, which usually lie below the same directory.
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        std::fs::create_dir(path)?;
+        chmod(path, Mode::from_raw_mode(0o755))?;
+    }
+    Ok(())
 }
 
 fn staging_name(path: &Path) -> std::path::PathBuf {

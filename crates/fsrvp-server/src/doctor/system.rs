@@ -30,10 +30,12 @@ impl Fix {
     /// The system refuses.
     pub fn apply(&self) -> std::io::Result<()> {
         match self {
-            Self::Directory(path, mode) => std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(*mode)
-                .create(path),
+            Self::Directory(path, mode) => {
+                let mut builder = std::fs::DirBuilder::new();
+                builder.recursive(true).mode(*mode).create(path)?;
+                // The umask may have taken bits away.
+                Ok(chmod(path, Mode::from_raw_mode(*mode))?)
+            }
             Self::Mode(path, mode) => Ok(chmod(path, Mode::from_raw_mode(*mode))?),
             Self::Owner(path) => {
                 let us = Uid::from_raw(rustix::process::geteuid().as_raw());
