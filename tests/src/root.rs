@@ -165,7 +165,9 @@ impl Root {
         let masks = MASKED
             .iter()
             .map(|unit| format!("ln -sf /dev/null /etc/systemd/system/{unit}\n"));
-        let prepared = self.shell(&masks.collect::<String>())?;
+        // systemd would give the machine the name that the release's root has.
+        let name = "echo filer >/etc/hostname\n".to_owned();
+        let prepared = self.shell(&masks.chain([name]).collect::<String>())?;
         if !prepared.status.success() {
             return Err(Error::Unfit(prepared.text()));
         }

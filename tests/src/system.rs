@@ -35,7 +35,9 @@ pub fn debian_to_install(release: &str) -> Result<PathBuf, Error> {
 /// # Errors
 /// What `mmdebstrap` said.
 pub fn debian_in_domain(release: &str) -> Result<PathBuf, Error> {
-    let packages = format!("{TO_INSTALL},winbind,libnss-winbind,samba-ad-provision,samba-dsdb-modules,krb5-user");
+    let packages = format!(
+        "{TO_INSTALL},winbind,libnss-winbind,samba-ad-provision,samba-dsdb-modules,krb5-user"
+    );
     made(&format!("{release}-domain"), release, &packages)
 }
 
