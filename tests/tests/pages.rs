@@ -165,6 +165,33 @@ fn every_block_is_typed_by_a_test_or_marked() {
     assert_eq!(replayed, REPLAYED.len(), "each is in one place");
 }
 
+/// CI runs what anybody can run: verbs of `cargo xtask`.
+#[test]
+fn the_workflows_call_verbs() {
+    for workflow in ["test", "nightly", "release"] {
+        let text = guide::text(&format!(".github/workflows/{workflow}.yml")).unwrap();
+        let lines = text.lines().filter_map(|line| {
+            let (_, command) = line.split_once("cargo xtask ")?;
+            Some(
+                command
+                    .split(['"', '>', '|', '&'])
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned(),
+            )
+        });
+        let commands: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        assert!(!commands.is_empty(), "{workflow} calls no verb");
+        for command in commands {
+            let problem = verb(&format!("cargo xtask {command}"));
+            // A version comes from the shell.
+            let known = problem.is_none() || command == "release-notes";
+            assert!(known, "{workflow}: {command}: {problem:?}");
+        }
+    }
+}
+
 #[test]
 fn the_tests_name_what_they_type() {
     for (page, name, test) in REPLAYED {
