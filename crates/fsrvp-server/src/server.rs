@@ -377,11 +377,14 @@ fn assemble(config: &ServerConfig, run: &Run) -> Result<Parts, StartError> {
     };
     let begun_anew = store.inner().is_new() && !run.begin_anew;
     match recovery::run(&store, begun_anew, surroundings, run.clock.now()) {
-        Ok(recovered) => Ok(Parts {
-            recovered,
-            environment,
-            store,
-        }),
+        Ok(recovered) => {
+            store.inner().begin_writing()?;
+            Ok(Parts {
+                recovered,
+                environment,
+                store,
+            })
+        }
         Err(lost @ RecoveryError::StoreLost { .. }) => {
             store.into_inner().forget();
             Err(lost.into())

@@ -5,7 +5,7 @@ use crate::room::{Mounted, Room};
 use fsrvp_testkit::{Lab, Run};
 use fsrvp_tests::{CaseResult, fail};
 use libtest_mimic::Failed;
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, TableDefinition};
 use std::fs;
 use std::path::Path;
 
@@ -88,7 +88,8 @@ pub(crate) fn damaged(lab: &Lab) -> CaseResult {
     with_another_table(lab, short)
 }
 
-/// A record that a newer version has written: the start is refused, and the records stay.
+/// A record that a newer version has written: the start is refused, and the file stays as it was
+/// left by a stop, and by a process that was killed.
 pub(crate) fn newer(lab: &Lab) -> CaseResult {
     let room = Room::enter(lab);
     room.restarted_after(|| {
@@ -96,30 +97,30 @@ pub(crate) fn newer(lab: &Lab) -> CaseResult {
         let whole = fs::read(&table)?;
         let key = "set/0f0e0d0c-0b0a-0908-0706-050403020100";
         let record = br#"{"version":9,"record":{"what":"a newer version knows"}}"#;
-        put(&table, key, record)?;
+        let killed = put(&table, key, record)?;
+        let stopped = fs::read(&table)?;
         let path = table.to_string_lossy();
-        let refused = is_refused(&room, "the table is of a newer version", &[&path, key]);
-        let kept = get(&table, key)?;
+        let untouched = [stopped, killed].into_iter().try_for_each(|left| {
+            fs::write(&table, &left)?;
+            is_refused(&room, "the table is of a newer version", &[&path, key])?;
+            if fs::read(&table)? != left {
+                return fail("the file was touched");
+            }
+            Ok(())
+        });
         fs::write(&table, &whole)?;
-        if kept.as_deref() != Some(record) {
-            return fail("the record was touched");
-        }
-        refused
+        untouched
     })?;
     room.recovers()
 }
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 
-fn put(table: &Path, key: &str, record: &[u8]) -> CaseResult {
+/// Stores a record; gives the file as it is before it is closed.
+fn put(table: &Path, key: &str, record: &[u8]) -> Result<Vec<u8>, Failed> {
     let database = Database::open(table)?;
     let write = database.begin_write()?;
     write.open_table(RECORDS)?.insert(key, record)?;
-    Ok(write.commit()?)
-}
-
-fn get(table: &Path, key: &str) -> Result<Option<Vec<u8>>, Failed> {
-    let database = Database::open(table)?;
-    let read = database.begin_read()?.open_table(RECORDS)?;
-    Ok(read.get(key)?.map(|record| record.value().to_vec()))
+    write.commit()?;
+    Ok(fs::read(table)?)
 }

@@ -1,5 +1,9 @@
 //! The table's file in redb, which is opened again after an error.
 //!
+//! redb writes to a file as soon as it opens it. So the file is first read from a copy in memory,
+//! and opened only when something is to be stored: a start that is refused for what the records
+//! say leaves the file as it was, byte for byte.
+//!
 //! redb refuses everything after an input/output error, because what it has in memory may then
 //! differ from what is on the disk. So after each error the file is closed, and opened anew when
 //! it is needed next: from what the disk holds, not from what the kernel has cached of writes
@@ -9,8 +13,9 @@
 use super::StoreError;
 use fsrvp_proto::Edit;
 use fsrvp_sys::crash;
+use redb::backends::InMemoryBackend;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
     TableDefinition,
 };
 use rustix::fs::{Advice, fadvise};
@@ -28,14 +33,19 @@ const CACHE_SIZE: usize = 8 << 20;
 /// Opens redb's file at a path.
 pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
+/// All records.
+type Records = BTreeMap<String, Vec<u8>>;
+
 /// The value under a key; nothing if there is none.
 type Values = BTreeMap<String, Option<Vec<u8>>>;
 
-/// The open file, or one that is to be opened again.
+/// The open file, or one that is to be opened.
 pub(super) struct TableFile {
     path: PathBuf,
     open: Opener,
-    /// Nothing after an error.
+    /// What it held when it was looked at; nothing once it has been opened.
+    seen: Option<Records>,
+    /// Nothing before the first commit, and after an error.
     database: Option<Database>,
     /// Device and inode: no other file may take its place.
     identity: (u64, u64),
@@ -48,26 +58,40 @@ impl std::fmt::Debug for TableFile {
         f.debug_struct("TableFile")
             .field("path", &self.path)
             .field("is_open", &self.database.is_some())
+            .field("is_read", &self.seen.is_some())
             .field("doubts", &self.doubts.keys())
             .finish_non_exhaustive()
     }
 }
 
 impl TableFile {
-    /// Opens an existing file.
-    pub(super) fn open(path: &Path, open: Opener) -> Result<Self, StoreError> {
-        let database = open(path).map_err(|error| opening(path, error))?;
+    /// Reads an existing file, and leaves it untouched.
+    pub(super) fn look(path: &Path, open: Opener) -> Result<Self, StoreError> {
+        let identity = identity(path).map_err(|error| failed(path, error))?;
+        let bytes = std::fs::read(path).map_err(|error| failed(path, error))?;
+        let database = copy_of(&bytes).map_err(|error| opening(path, error))?;
+        drop(bytes);
+        let records = read_all(&database).map_err(|error| failed(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             open,
-            database: Some(database),
-            identity: identity(path).map_err(|error| failed(path, error))?,
+            seen: Some(records),
+            database: None,
+            identity,
             doubts: Values::new(),
         })
     }
 
+    /// Opens the file if it is not open.
+    pub(super) fn open(&mut self) -> Result<(), StoreError> {
+        self.with(|_| Ok(()))
+    }
+
     /// All records, as the last commit that succeeded has left them.
-    pub(super) fn load(&mut self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+    pub(super) fn load(&mut self) -> Result<Records, StoreError> {
+        if let Some(seen) = &self.seen {
+            return Ok(seen.clone());
+        }
         let mut records = self.with(read_all)?;
         for (key, value) in &self.doubts {
             match value {
@@ -78,13 +102,9 @@ impl TableFile {
         Ok(records)
     }
 
-    /// Whether there is no record.
-    pub(super) fn is_empty(&mut self) -> Result<bool, StoreError> {
-        let is_empty = |database: &Database| {
-            let read = database.begin_read()?;
-            Ok(read.open_table(RECORDS)?.is_empty()?)
-        };
-        self.with(is_empty)
+    /// Whether there was no record when the file was looked at.
+    pub(super) fn was_empty(&self) -> bool {
+        self.seen.as_ref().is_some_and(Records::is_empty)
     }
 
     /// Applies all edits to what the last commit that succeeded has left.
@@ -114,6 +134,7 @@ impl TableFile {
             Some(database) => database,
             None => self.reopen()?,
         };
+        self.seen = None;
         match work(&database) {
             Ok(done) => {
                 self.database = Some(database);
@@ -130,7 +151,9 @@ impl TableFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.replaced()),
             Err(error) => return Err(failed(&self.path, error)),
         }
-        forget_cached(&self.path).map_err(|error| failed(&self.path, error))?;
+        if self.seen.is_none() {
+            forget_cached(&self.path).map_err(|error| failed(&self.path, error))?;
+        }
         (self.open)(&self.path).map_err(|error| opening(&self.path, error))
     }
 
@@ -166,10 +189,23 @@ pub(super) fn create_empty(path: &Path) -> Result<(), StoreError> {
     create().map_err(|error| failed(path, error))
 }
 
-fn read_all(database: &Database) -> Result<BTreeMap<String, Vec<u8>>, redb::Error> {
+/// A database in memory that begins as the file with these bytes; what a killed process has left
+/// is repaired there.
+fn copy_of(bytes: &[u8]) -> Result<Database, DatabaseError> {
+    if bytes.is_empty() {
+        // redb would begin a new one.
+        return Err(StorageError::Corrupted("it is empty".to_owned()).into());
+    }
+    let memory = InMemoryBackend::new();
+    memory.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    memory.write(0, bytes)?;
+    builder().create_with_backend(memory)
+}
+
+fn read_all(database: &Database) -> Result<Records, redb::Error> {
     let read = database.begin_read()?;
     let table = read.open_table(RECORDS)?;
-    let mut records = BTreeMap::new();
+    let mut records = Records::new();
     for entry in table.iter()? {
         let (key, value) = entry?;
         records.insert(key.value().to_owned(), value.value().to_owned());
@@ -372,7 +408,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("table.redb");
         create_empty(&path).unwrap();
-        let file = TableFile::open(&path, disk.opener()).unwrap();
+        let file = TableFile::look(&path, disk.opener()).unwrap();
         (dir, file)
     }
 
@@ -412,7 +448,7 @@ mod tests {
             // What a process that dies now would leave.
             let copy = dir.path().join("copy");
             std::fs::copy(&file.path, &copy).unwrap();
-            let left = TableFile::open(&copy, opener()).unwrap().load().unwrap();
+            let left = TableFile::look(&copy, opener()).unwrap().load().unwrap();
             in_doubt += u32::from(left != expected);
             assert_eq!(file.load().unwrap(), expected);
             file.commit(&[edit("next", Some(&values[0]))]).unwrap();

@@ -21,11 +21,11 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the store of a state directory, or begins one if there is none.
+    /// Reads the store of a state directory, or begins one if there is none. An existing file stays
+    /// untouched until [`RedbStore::begin_writing`] or the first commit.
     ///
     /// # Errors
-    /// The directory cannot be used, another process has it, the file is damaged or newer. The
-    /// file is then untouched.
+    /// The directory cannot be used, another process has it, the file is damaged or newer.
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::Directory {
             path: state_dir.to_owned(),
@@ -42,10 +42,10 @@ impl RedbStore {
         if is_new {
             begin(state_dir, &path)?;
         }
-        let mut file = TableFile::open(&path, opener())?;
+        let file = TableFile::look(&path, opener())?;
         // Every start that got further than this has stored something: an empty table is one that
         // was begun by a process that died before it looked around.
-        let is_new = file.is_empty()? || is_new;
+        let is_new = file.was_empty() || is_new;
         Ok(Self {
             path,
             file: Mutex::new(file),
@@ -58,6 +58,14 @@ impl RedbStore {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Opens the file for commits: whoever has read the records can go on from them.
+    ///
+    /// # Errors
+    /// The file cannot be written, or has been replaced.
+    pub fn begin_writing(&self) -> Result<(), StoreError> {
+        self.file().open()
     }
 
     /// The process that last had the state directory, if its number is known.
@@ -164,43 +172,74 @@ mod tests {
         assert!(!RedbStore::open(dir.path()).unwrap().is_new());
     }
 
-    #[test]
-    fn a_damaged_file_is_refused_and_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = RedbStore::open(dir.path()).unwrap();
+    /// The file of a store with 200 records: as a stop leaves it, and as a killed process does.
+    fn files(dir: &Path) -> [(&'static str, Vec<u8>); 2] {
+        let store = RedbStore::open(dir).unwrap();
         let records: Vec<_> = (0..200)
             .map(|n| edit(&format!("set/{n}"), Some(&[7; 300])))
             .collect();
         store.commit(&records).unwrap();
+        let path = dir.join("table.redb");
+        let killed = std::fs::read(&path).unwrap();
         drop(store);
+        let stopped = std::fs::read(&path).unwrap();
+        assert_ne!(killed, stopped, "redb closes its files");
+        [("stopped", stopped), ("killed", killed)]
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("table.redb");
-        let whole = std::fs::read(&path).unwrap();
         let damages: [(&str, Damage); 4] = [
             ("cut short", |bytes| bytes.truncate(1_000)),
             ("emptied", Vec::clear),
             ("overwritten at the start", |bytes| bytes[..16].fill(0)),
             ("zeroed inside", |bytes| bytes[4_096..].fill(0)),
         ];
-        for (name, damage) in damages {
-            let mut bytes = whole.clone();
-            damage(&mut bytes);
-            std::fs::write(&path, &bytes).unwrap();
-            let refused = RedbStore::open(dir.path());
+        for (how, whole) in files(dir.path()) {
+            for (name, damage) in damages {
+                let mut bytes = whole.clone();
+                damage(&mut bytes);
+                std::fs::write(&path, &bytes).unwrap();
+                let refused = RedbStore::open(dir.path());
+                assert!(
+                    matches!(refused, Err(StoreError::Damaged { .. })),
+                    "{how}, {name}: {refused:?}"
+                );
+                assert!(
+                    std::fs::read(&path).unwrap() == bytes,
+                    "{how}, {name}: file was touched"
+                );
+            }
+            std::fs::write(&path, &whole).unwrap();
+            let records = RedbStore::open(dir.path()).unwrap().load().unwrap();
+            assert_eq!(records.len(), 200);
+        }
+    }
+
+    #[test]
+    fn a_file_is_untouched_until_something_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("table.redb");
+        for (how, whole) in files(dir.path()) {
+            std::fs::write(&path, &whole).unwrap();
+            let store = RedbStore::open(dir.path()).unwrap();
+            assert_eq!(store.load().unwrap().len(), 200);
+            drop(store);
             assert!(
-                matches!(refused, Err(StoreError::Damaged { .. })),
-                "{name}: {refused:?}"
+                std::fs::read(&path).unwrap() == whole,
+                "{how}: file was touched"
             );
+            let store = RedbStore::open(dir.path()).unwrap();
+            store.begin_writing().unwrap();
+            store.commit(&[edit("set/200", Some(b"next"))]).unwrap();
+            drop(store);
             assert_eq!(
-                std::fs::read(&path).unwrap(),
-                bytes,
-                "{name}: file was touched"
+                RedbStore::open(dir.path()).unwrap().load().unwrap().len(),
+                201
             );
         }
-        std::fs::write(&path, &whole).unwrap();
-        assert_eq!(
-            RedbStore::open(dir.path()).unwrap().load().unwrap().len(),
-            200
-        );
     }
 
     #[test]
