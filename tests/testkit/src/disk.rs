@@ -9,7 +9,12 @@ use rustix::fs::ioctl_ficlone;
 use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the kernel may hold a file system that is mounted nowhere here any more. A test beside
+/// us that has made a mount namespace of its own meanwhile has our mounts in it, until it ends.
+const HELD: Duration = Duration::from_secs(300);
 
 /// Regions of the disk: name, how it is made, begin and length in MiB.
 const REGIONS: [(&str, &str, u64, u64); 3] = [
@@ -100,6 +105,7 @@ pub(crate) fn fall(dir: &Path) -> Result<(), Error> {
         mounts::remove_below(point)?;
     }
     for device in devices {
+        wait_let_go(&device)?;
         Run::new("losetup").arg("--detach").arg(&device).check()?;
         // The kernel would take the picture, which is older, for an old member of this device.
         Run::new("btrfs")
@@ -108,6 +114,29 @@ pub(crate) fn fall(dir: &Path) -> Result<(), Error> {
             .output()?;
     }
     fs::rename(picture(dir), disk(dir)).map_err(Error::file(disk(dir)))
+}
+
+/// Waits until no btrfs is mounted from a device. A machine that starts has no file system of
+/// before; while one with the same id is mounted anywhere, the kernel gives the next one another id.
+fn wait_let_go(device: &Path) -> Result<(), Error> {
+    let began = Instant::now();
+    let name = device.file_name().unwrap_or_default();
+    while is_held(name) {
+        if began.elapsed() > HELD {
+            let device = device.display();
+            return Err(Error::LeftOver(format!(
+                "the btrfs of {device}, in a mount namespace of another process"
+            )));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn is_held(device: &std::ffi::OsStr) -> bool {
+    let mounted = fs::read_dir("/sys/fs/btrfs");
+    let mut mounted = mounted.into_iter().flatten().flatten();
+    mounted.any(|entry| entry.path().join("devices").join(device).exists())
 }
 
 /// Mounts the disk as a machine does that starts.
