@@ -5,7 +5,7 @@ use crate::store::{StateStore, StoreError};
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use fsrvp_proto::directory::{ExposedShare, Publication};
 use fsrvp_proto::durable::{Table, TableError};
-use fsrvp_proto::job::{Artefact, CopyRef, Exposure, Failure};
+use fsrvp_proto::job::{Artefact, BackendName, CopyRef, Exposure, Failure};
 use fsrvp_proto::recovery::{Found, RecoveryNote, recover};
 use fsrvp_proto::set::{SetStatus, ShadowCopySet};
 use fsrvp_proto::{Now, ShareDirectory};
@@ -105,9 +105,10 @@ pub fn run(
     } = surroundings;
     let table = Table::load(store.load()?)?;
     let mut found = Found::default();
+    let kept = kept(&table);
     for backend in backends.iter() {
         let copies = backend
-            .enumerate()
+            .enumerate_beside(&kept)
             .map_err(|error| RecoveryError::Backend {
                 backend: backend.name().to_string(),
                 failure: error.into(),
@@ -265,25 +266,52 @@ fn recorded(table: &Table) -> impl Iterator<Item = Exposure> {
     table.sets().flat_map(ShadowCopySet::exposures)
 }
 
-/// Makes every exposed copy reachable for smbd again: mounts do not survive a reboot. Gives those
-/// that cannot be reached now.
-fn reach(table: &Table, backends: &Backends) -> BTreeSet<String> {
+/// The copies of sets whose snapshots are recorded as made. Those of other sets are looked into:
+/// they may be of a Commit that was cut short, and have to go.
+fn kept(table: &Table) -> Vec<CopyRef> {
     table
         .sets()
-        .filter(|set| matches!(set.status, SetStatus::Exposed | SetStatus::Recovered))
+        .filter(|set| match set.status {
+            SetStatus::Started | SetStatus::Added | SetStatus::CreationInProgress => false,
+            SetStatus::Committed | SetStatus::Exposed | SetStatus::Recovered => true,
+        })
         .flat_map(ShadowCopySet::exposures)
-        .filter(|exposure| !is_reached(backends, exposure))
-        .map(|exposure| exposure.name)
+        .map(|exposure| exposure.copy)
         .collect()
 }
 
+/// Makes every exposed copy reachable for smbd again: mounts do not survive a reboot. Gives those
+/// that cannot be reached now.
+fn reach(table: &Table, backends: &Backends) -> BTreeSet<String> {
+    let mut exposures: BTreeMap<BackendName, Vec<Exposure>> = BTreeMap::new();
+    let sets = table.sets();
+    for exposure in sets
+        .filter(|set| matches!(set.status, SetStatus::Exposed | SetStatus::Recovered))
+        .flat_map(ShadowCopySet::exposures)
+    {
+        let of_backend = exposures.entry(exposure.copy.backend.clone()).or_default();
+        of_backend.push(exposure);
+    }
+    let mut unreachable = BTreeSet::new();
+    for (name, exposures) in exposures {
+        let Some(backend) = backends.get(&name) else {
+            unreachable.extend(exposures.into_iter().map(|exposure| exposure.name));
+            continue;
+        };
+        let results = backend.reach(&exposures);
+        let missed = exposures.into_iter().zip(results);
+        let missed = missed.filter_map(|(exposure, result)| {
+            (!is_reached(&exposure, result)).then_some(exposure.name)
+        });
+        unreachable.extend(missed);
+    }
+    unreachable
+}
+
 /// Whether there is nothing more to try for this exposure: it can be reached, or has gone.
-fn is_reached(backends: &Backends, exposure: &Exposure) -> bool {
-    let Some(backend) = backends.get(&exposure.copy.backend) else {
-        return false;
-    };
-    match backend.expose(exposure) {
-        Ok(_) | Err(BackendError::NotFound(_)) => true,
+fn is_reached(exposure: &Exposure, result: Result<(), BackendError>) -> bool {
+    match result {
+        Ok(()) | Err(BackendError::NotFound(_)) => true,
         Err(error) => {
             tracing::error!(
                 share = exposure.name,

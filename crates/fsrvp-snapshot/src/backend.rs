@@ -342,6 +342,29 @@ pub trait SnapshotBackend: Send + Sync {
     /// `Io`.
     fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError>;
 
+    /// As [`enumerate`](Self::enumerate), at a start with thousands of `recorded` copies: one of
+    /// them that is there by its name may be given as it is recorded, without a look into it.
+    ///
+    /// # Errors
+    /// As [`enumerate`](Self::enumerate).
+    fn enumerate_beside(&self, recorded: &[CopyRef]) -> Result<Vec<CopyRef>, BackendError> {
+        let _ = recorded;
+        self.enumerate()
+    }
+
+    /// Makes copies reachable again that [`expose`](Self::expose) was called for before the service
+    /// started, one result each. A copy that is there by its name, with all that leads to it, needs
+    /// no look into it.
+    ///
+    /// # Errors
+    /// As [`expose`](Self::expose).
+    fn reach(&self, exposures: &[Exposure]) -> Vec<Result<(), BackendError>> {
+        exposures
+            .iter()
+            .map(|exposure| self.expose(exposure).map(drop))
+            .collect()
+    }
+
     /// Keeps a read-only snapshot of a sealed copy under `name`, durable on return. It outlives the
     /// copy, and neither [`enumerate`](Self::enumerate) nor recovery ever takes it for one.
     /// Idempotent: the same copy under the same name is kept once. A crash leaves it whole or not

@@ -84,6 +84,18 @@ impl Links {
         Ok(())
     }
 
+    /// Whether a link of the share leads to the copy.
+    pub(crate) fn has(
+        &mut self,
+        area: &Folder,
+        share: &ShareName,
+        copy: ShadowCopyId,
+    ) -> Result<bool, BackendError> {
+        let links = self.loaded(area)?.get(&copy);
+        let name = share_folder(share);
+        Ok(links.is_some_and(|links| links.iter().any(|link| link.folder == name)))
+    }
+
     /// Removes all links to a copy.
     pub(crate) fn unlink(&mut self, area: &Folder, copy: ShadowCopyId) -> Result<(), BackendError> {
         let links = self.loaded(area)?;

@@ -11,6 +11,7 @@ mod common;
 use common::{
     Ground, backend, copy_ref, exposed, exposure, lab, run, source, subvolume, unmount_all,
 };
+use fsrvp_proto::job::{CopyRef, VolumeId};
 use fsrvp_snapshot::{BackendError, Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use fsrvp_sys::mountinfo::MountTable;
 use std::fs;
@@ -243,6 +244,70 @@ fn what_is_not_ours_in_the_area_is_left_alone() {
         b"a file"
     );
     backend.delete(&copy_ref(&ours)).unwrap();
+}
+
+/// A start trusts names where the table knows the copy, and mends the links that are missing.
+#[test]
+fn a_start_looks_only_at_names_of_recorded_copies() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = a_share(&ground);
+    let first = backend(&ground, &[&share]);
+    let [kept, unlinked, file, other] = [(); 4].map(|()| source(&first, &share));
+    let copy = exposed(&first, &kept);
+    exposed(&first, &unlinked);
+    let area = copy.parent().unwrap().to_owned();
+    fs::write(area.join(file.copy.to_string()), b"a file").unwrap();
+    // A directory of that name is not looked into; a copy of another file system is not here.
+    subvolume(&area.join(other.copy.to_string()));
+    let elsewhere = CopyRef {
+        volume: VolumeId(other.volume.0.replace(
+            other.volume.0.split(':').nth(1).unwrap(),
+            "0f0e0d0c-0b0a-0908-0706-050403020100",
+        )),
+        ..copy_ref(&other)
+    };
+    let links = area.join("previous/share");
+    let link_to = |id: String| {
+        let entries = fs::read_dir(&links)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .filter(|link| fs::read_link(link).unwrap().to_string_lossy().contains(&id))
+            .collect::<Vec<_>>()
+    };
+    let lost = link_to(unlinked.copy.to_string());
+    fs::remove_file(lost.first().unwrap()).unwrap();
+    unmount_all(&first);
+
+    let next = backend(&ground, &[&share]);
+    let recorded = [
+        copy_ref(&kept),
+        copy_ref(&unlinked),
+        copy_ref(&file),
+        elsewhere,
+    ];
+    let mut found = next.enumerate_beside(&recorded).unwrap();
+    found.sort();
+    let mut expected = [copy_ref(&kept), copy_ref(&unlinked)];
+    expected.sort();
+    assert_eq!(found, expected);
+    let reached = next.reach(&[&kept, &unlinked, &file].map(exposure));
+    assert!(
+        matches!(
+            reached.as_slice(),
+            [Ok(()), Ok(()), Err(BackendError::Conflict(_))]
+        ),
+        "{reached:?}"
+    );
+    assert!(copy.exists(), "the mount is back");
+    assert_eq!(link_to(unlinked.copy.to_string()).len(), 1);
+    assert_eq!(link_to(kept.copy.to_string()).len(), 1);
+    for source in [&kept, &unlinked] {
+        next.delete(&copy_ref(source)).unwrap();
+    }
 }
 
 #[test]

@@ -271,6 +271,38 @@ pub(super) fn everything_may_be_repeated_after_a_restart(bed: &mut dyn Bed) {
     repeat(bed, |bed| bed.restart());
 }
 
+/// A start finds what is recorded, and the way to it, and nothing that has gone.
+pub(super) fn what_is_recorded_is_found_and_reached(bed: &mut dyn Bed) {
+    let share = bed.whole();
+    bed.write(&share.path.join("file"), b"committed").unwrap();
+    let [first, second] = [(); 2].map(|()| copy_source(bed, std::slice::from_ref(&share)));
+    for source in [&first, &second] {
+        commit(bed, std::slice::from_ref(source), true);
+        expose(bed, source);
+    }
+    let gone = copy_source(bed, &[share]);
+    let recorded = [&first, &gone].map(copy_ref);
+    let exposures = [&first, &gone].map(|source| exposures(source, true).remove(0));
+    for _ in 0..2 {
+        bed.restart();
+        let mut found = bed.backend().enumerate_beside(&recorded).unwrap();
+        found.sort();
+        assert_eq!(found, sorted(&[&first, &second]));
+        let reached = bed.backend().reach(&exposures);
+        assert!(
+            matches!(reached.as_slice(), [Ok(()), Err(BackendError::NotFound(_))]),
+            "{reached:?}"
+        );
+    }
+    let path = expose(bed, &first);
+    assert_eq!(bed.read(&path.join("file")).unwrap(), b"committed");
+    for source in [&first, &second] {
+        delete(bed, source);
+    }
+    bed.restart();
+    assert_eq!(bed.backend().enumerate_beside(&recorded).unwrap(), []);
+}
+
 pub(super) fn commit_without_prepare(bed: &mut dyn Bed) {
     let source = copy_source(bed, &[bed.inner()]);
     let sources = [source.clone()];

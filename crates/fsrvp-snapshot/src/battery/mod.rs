@@ -133,6 +133,7 @@ checks![
     life::two_volumes_in_one_commit with two volumes,
     life::everything_may_be_repeated,
     life::everything_may_be_repeated_after_a_restart,
+    life::what_is_recorded_is_found_and_reached,
     life::commit_without_prepare,
     life::prepare_may_be_abandoned,
     failure::a_failing_member_leaves_nothing with two volumes,

@@ -118,7 +118,7 @@ impl Btrfs {
     pub(super) fn all_kept(&self) -> Result<Vec<Kept>, BackendError> {
         let folder = self.kept_folder();
         let mounts = mount_table()?;
-        let found = enumerate::each_area(self, &mounts, &folder, |area, path| {
+        let found = enumerate::each_area(self, &mounts, &folder, |_, area, path| {
             let mut found = Vec::new();
             for entry in entries(area.as_fd(), path)? {
                 let path = path.join(&entry);

@@ -23,6 +23,7 @@ mod file_system;
 mod keep;
 mod nested;
 mod place;
+mod reach;
 mod usage;
 mod verify;
 mod volume;
@@ -243,7 +244,15 @@ impl SnapshotBackend for Btrfs {
     }
 
     fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError> {
-        let found = enumerate::copies(self, &error::mount_table()?)?;
+        self.enumerate_beside(&[])
+    }
+
+    fn reach(&self, exposures: &[Exposure]) -> Vec<Result<(), BackendError>> {
+        self.reach_all(exposures)
+    }
+
+    fn enumerate_beside(&self, recorded: &[CopyRef]) -> Result<Vec<CopyRef>, BackendError> {
+        let found = enumerate::copies(self, &error::mount_table()?, recorded)?;
         Ok(found
             .into_iter()
             .map(|(copy, volume)| self.copy_ref(copy, volume))
