@@ -504,6 +504,37 @@ fn a_dead_helper_is_survived() {
     );
 }
 
+/// A helper that has grown ends with an answer, and the next question finds a new one, without a
+/// pause as after a failure.
+#[test]
+fn a_helper_that_has_grown_is_replaced() {
+    if !lab::can_run() {
+        return;
+    }
+    let lab = samba_lab();
+    let path = lab.data().join("docs").display().to_string();
+    lab.tool("net", &["conf", "addshare", "grown", &path]);
+    let (script, starts) = (lab.path().join("helper.py"), lab.path().join("starts"));
+    let text = include_str!("../src/directory/fsrvp-samba-helper.py");
+    let counted = format!("open({:?}, 'a').write('x')\n", starts.display().to_string());
+    let text = text.replace("MOST_GROWTH = 8 << 20", "MOST_GROWTH = -1 << 40");
+    std::fs::write(&script, counted + &text).unwrap();
+    let with_script = HelperConfig {
+        script: Some(script),
+        ..HelperConfig::default()
+    };
+    let directory = SambaDirectory::open(SambaConfig {
+        helper: Some(with_script),
+        ..config(&lab, true)
+    })
+    .unwrap();
+    for question in 1..=3 {
+        directory.lookup(&ShareName::new("grown")).unwrap();
+        assert_eq!(directory.helper_process(), None);
+        assert_eq!(std::fs::read(&starts).unwrap().len(), question);
+    }
+}
+
 #[test]
 fn no_helper_is_left_behind() {
     if !lab::can_run() {

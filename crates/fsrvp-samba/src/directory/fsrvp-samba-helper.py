@@ -2,6 +2,7 @@
 
 One JSON object a line on standard input, one answer a line on standard output:
 {"id": 1, "op": "share", "name": "docs"} -> {"id": 1, "ok": {...}} or {"id": 1, "error": {...}}
+"last": true in an answer says that it was the last one.
 Ends at the end of its input. Arguments: smb.conf, mark of the server.
 """
 import json
@@ -18,6 +19,9 @@ SBC_ERR_NO_SUCH_SERVICE = 7
 MARK = "fsrvpd:server"
 CONF, SERVER = sys.argv[-2], sys.argv[-1]
 PARENT = os.getppid()
+# Samba's bindings never give back a part of each share that they have read, and a listing of
+# thousands leaves its own. A new process is the cure.
+MOST_GROWTH = 8 << 20
 
 # All shares of the registry at once. libsmbconf looks each of them up among all, which takes minutes
 # for thousands. A process of its own, because closing the data base here would drop the locks that
@@ -233,8 +237,14 @@ def pairs(share):
     return [(key, value) for key, value in share["parameters"]]
 
 
+def memory():
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def main():
     registry = Registry()
+    begun = memory()
     operations = {
         name: getattr(registry, name)
         for name in ("share", "shares", "publish", "redefine", "remove")
@@ -258,8 +268,12 @@ def main():
         except Exception as error:
             text = "%s: %s" % (type(error).__name__, error)
             answer["error"] = {"kind": "failed", "text": text}
+        if memory() > begun + MOST_GROWTH:
+            answer["last"] = True
         out.write(json.dumps(answer) + "\n")
         out.flush()
+        if "last" in answer:
+            return
 
 
 main()

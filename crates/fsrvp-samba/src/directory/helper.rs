@@ -77,6 +77,9 @@ struct Answer {
     #[serde(default)]
     ok: Value,
     error: Option<Refusal>,
+    /// It ends after this answer.
+    #[serde(default)]
+    last: bool,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +162,10 @@ impl Helper {
         match process.exchange(request, self.config.limit) {
             Ok(answer) => {
                 state.failures = 0;
+                if answer.last {
+                    tracing::debug!("the Samba helper has grown and makes room for a new one");
+                    state.process = None;
+                }
                 match answer.error {
                     None => Ok(answer.ok),
                     Some(refusal) => Err(match refusal.kind.as_str() {
