@@ -3,10 +3,12 @@
 
 use crate::action::{Action, Now};
 use crate::agent::Agent;
+use crate::calls::Ticket;
 use crate::durable::{Change, DebtRecord};
 use crate::event::Event;
-use crate::job::{Artefact, Failure, Job};
+use crate::job::{Artefact, Failure, FailureKind, Job};
 use crate::jobs::{Purpose, Volume};
+use crate::order::{OrderDone, OrderError};
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -168,6 +170,30 @@ impl Agent {
             })
             .map(|(_, due)| due)
             .min()
+    }
+
+    /// An operator gives a debt up. Not while a job tries it, which may pay it.
+    pub(crate) fn forget_debt(&mut self, now: Now, ticket: Ticket, number: u64) {
+        let debt = self.debts.entries.get(&number);
+        let Some(debt) = debt.filter(|_| self.table.debt(number).is_some()) else {
+            return self.answer(ticket, Err(OrderError::NotFound));
+        };
+        if debt.due.is_none() {
+            let detail = "its removal is being tried at this moment: give the order again when \
+                          that has ended";
+            let failure = Failure::new(FailureKind::Busy, detail);
+            return self.answer(ticket, Err(OrderError::Failed(failure)));
+        }
+        let mut change = Change::default();
+        change.debts.insert(number, None);
+        let callers = vec![ticket.pending()];
+        self.persist(now, change, callers, move |agent, _, stored| match stored {
+            Ok(()) => {
+                agent.debts.entries.remove(&number);
+                agent.answer(ticket, Ok(OrderDone::default()));
+            }
+            Err(failure) => agent.fail(ticket, &failure),
+        });
     }
 
     /// A job has tried debts: what did not fail is paid.

@@ -27,6 +27,9 @@ pub enum Order {
     /// Tries every debt again now, and looks now for Recovered sets that have been kept for long
     /// enough: by this rule if there is one, else by the configured one.
     Prune(Option<Retention>),
+    /// Gives up a debt, by its number: what is owed never comes back, or is the operator's own
+    /// affair from now on. Whoever orders it has seen that it cannot be reached.
+    ForgetDebt(u64),
 }
 
 /// An order with the number that its answer bears.
@@ -52,7 +55,7 @@ pub struct OrderDone {
 #[non_exhaustive]
 pub enum OrderError {
     /// There is no such set or copy.
-    #[error("there is no such shadow copy set or copy")]
+    #[error("there is no such shadow copy set, copy or debt")]
     NotFound,
     /// The set's status does not allow it.
     #[error("the set is {}: {needed}", .status.name())]
@@ -86,6 +89,7 @@ impl Agent {
                 };
                 self.answer(ticket, Ok(done));
             }
+            Order::ForgetDebt(number) => self.forget_debt(now, ticket, number),
         }
     }
 

@@ -122,6 +122,8 @@ pub struct MappingView {
 /// Something that is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DebtView {
+    /// Its number, by which it can be given up.
+    pub number: u64,
     /// What.
     pub artefact: Artefact,
     /// The set that it belonged to.
@@ -222,6 +224,7 @@ impl Agent {
         let view = |(number, debt): (u64, &crate::debts::Debt)| {
             let record = self.table.debt(number)?;
             Some(DebtView {
+                number,
                 artefact: record.artefact.clone(),
                 set: record.set,
                 since: record.since,

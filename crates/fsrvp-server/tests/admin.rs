@@ -148,6 +148,13 @@ async fn every_answer_is_as_it_is_described() {
     for path in &read {
         description.get(&daemon, path);
     }
+    for (path, status) in [
+        ("/v1/debts/lab/7", 404),
+        ("/v1/debts/lab/x", 400),
+        ("/v1/debts/nobody/7", 404),
+    ] {
+        assert_eq!(description.ask(&daemon, "DELETE", path, "").0, status);
+    }
     let mut client = daemon.client(administrator()).await;
     for until in [Until::Added, Until::Exposed, Until::Recovered] {
         let (set, copy) = walk(&mut client, until).await;

@@ -65,6 +65,8 @@ enum Verb {
     Delete(verbs::acts::Delete),
     /// Try again what could not be removed, and end sets kept for long enough
     Prune(verbs::acts::Prune),
+    /// Give up something left over that can never be removed, as its disk is gone
+    Forget(verbs::forget::Forget),
     /// Bring a file or a directory of a share back from a kept snapshot or an exposed copy
     Restore(verbs::restore::Restore),
     /// The kept snapshots
@@ -133,6 +135,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Seal(set) => set.seal(&client, &mut screen),
         Verb::Delete(delete) => delete.run(&client, &mut screen),
         Verb::Prune(prune) => prune.run(&client, &mut screen),
+        Verb::Forget(forget) => forget.run(&client, &mut screen),
         Verb::Restore(restore) => restore.run(&client, &mut screen),
         Verb::Snapshots => verbs::snapshots::run(&client, &mut screen),
         Verb::Space => verbs::space::run(&client, &mut screen),

@@ -1,13 +1,14 @@
 //! What could not be removed is kept, shown, tried again, and in nobody's way; a job that hangs
 //! does not keep the daemon from ending.
 
-use crate::room::{Room, SOON};
+use crate::room::{Finally, Room, SOON};
 use fsrvp_idl::Status;
-use fsrvp_testkit::{Lab, process};
-use fsrvp_tests::operator::Step;
+use fsrvp_testkit::{HttpAnswer, Lab, Run, process, programs, unix_http};
+use fsrvp_tests::operator::{Backup, Step};
 use fsrvp_tests::{CaseResult, Injection, fail};
+use libtest_mimic::Failed;
 use rustix::process::Signal;
-
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// The kernel refuses to destroy a snapshot, again and again, over a restart.
@@ -35,6 +36,12 @@ pub(crate) fn stubborn_snapshot(lab: &Lab) -> CaseResult {
     if debt("failure").is_none_or(|failure| !failure.to_string().contains("in use")) {
         return fail(format!("why it stays is not shown: {view}"));
     }
+    // It can be reached, and so is not to be forgotten.
+    let number = debt("number").unwrap_or_default();
+    let refused = forget(lab, &number.to_string())?;
+    if refused.status != 409 || !refused.body.contains("can be reached") {
+        return fail(format!("forgotten: {}", refused.body));
+    }
     // The next set is made meanwhile, on the same volume; only its own deletion is refused too.
     let mut second = room.backup()?;
     second.walks(Step::Start)?;
@@ -52,6 +59,71 @@ pub(crate) fn stubborn_snapshot(lab: &Lab) -> CaseResult {
     // It outlives the process.
     lab.stop_agent(true)?;
     lab.start_agent()?;
+    room.recovers()
+}
+
+fn forget(lab: &Lab, number: &str) -> Result<HttpAnswer, Failed> {
+    let target = format!("/v1/debts/{}/{number}", lab.server_name());
+    Ok(unix_http(&lab.admin_socket(), "DELETE", &target, "")?)
+}
+
+/// What is owed on a disk that is gone for good can be forgotten by an operator, and stays
+/// forgotten.
+pub(crate) fn lost_disk(lab: &Lab) -> CaseResult {
+    let room = Room::enter(lab);
+    let (image, mounted) = (lab.dir().join("mnt/lost.img"), lab.dir().join("mnt/lost"));
+    fs::create_dir_all(&mounted)?;
+    fs::File::create(&image)?.set_len(256 << 20)?;
+    Run::new("mkfs.btrfs").arg("--quiet").arg(&image).check()?;
+    let mount = Run::new("mount").args(["-o", "loop"]);
+    mount.arg(&image).arg(&mounted).check()?;
+    let _unmounted = Finally(|| {
+        let _ = Run::new("umount").arg("--quiet").arg(&mounted).output();
+        let _ = fs::remove_file(&image);
+        let _ = fs::remove_dir(&mounted);
+    });
+    let share = mounted.join("lost");
+    let subvolume = Run::new("btrfs").args(["subvolume", "create"]);
+    subvolume.arg(&share).check()?;
+    room.net(&["conf", "addshare", "lost", &share.to_string_lossy()])?;
+    let _withdrawn = Finally(|| {
+        let _ = room.net(&["conf", "delshare", "lost"]);
+    });
+    let mut backup = Backup::of(lab, &["lost"])?;
+    backup.walks(Step::Commit)?;
+    room.restarted_after(|| {
+        for entry in fs::read_dir(lab.run_dir())?.flatten() {
+            if fs::metadata(entry.path().join("lost")).is_ok() {
+                Run::new("umount").arg(entry.path()).check()?;
+                fs::remove_dir(entry.path())?;
+            }
+        }
+        Run::new("umount").arg(&mounted).check()?;
+        Ok(())
+    })?;
+    let status = backup.abort()?;
+    if status.is_ok() {
+        return fail("a copy on a disk that is not there was deleted");
+    }
+    let view = room.view()?;
+    let number = view
+        .pointer("/debts/0/number")
+        .ok_or_else(|| format!("no debt: {view}"))?
+        .to_string();
+    let program = || Ok::<_, Failed>(Run::new(programs::program("fsrvpctl")?));
+    let socket = lab.admin_socket();
+    let asked = program()?.arg("--socket").arg(&socket);
+    let asked = asked.args(["forget", &number]).output()?;
+    if asked.status.code() != Some(2) || !asked.says("add --yes") || room.count("debts")? != 1 {
+        return fail(format!("without --yes: {}", asked.text()));
+    }
+    let done = program()?.arg("--socket").arg(&socket);
+    done.args(["forget", &number, "--yes"]).check()?;
+    room.says(&["audit: operator", "forget debt", "done"])?;
+    if forget(lab, &number)?.status != 404 {
+        return fail("forgotten twice");
+    }
+    room.restarted_after(|| Ok(()))?;
     room.recovers()
 }
 

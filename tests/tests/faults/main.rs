@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         .case("volume::a_disk_that_really_fails", volume::dying_disk)
         .case("volume::frozen", volume::frozen)
         .case("samba::smbd_does_not_run", samba::no_smbd)
+        .case("samba::the_mailbox_of_a_killed_agent", samba::left_mailbox)
         .case("samba::the_helper_is_killed", samba::killed_helper)
         .case("samba::the_helper_hangs", samba::hung_helper)
         .case("samba::the_registry_is_locked", samba::locked_registry)
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
             "debts::a_snapshot_that_will_not_go",
             debts::stubborn_snapshot,
         )
+        .case("debts::a_disk_that_never_comes_back", debts::lost_disk)
         .case(
             "debts::shutting_down_does_not_wait_for_ever",
             debts::shutdown,

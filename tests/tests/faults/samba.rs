@@ -8,6 +8,7 @@ use fsrvp_tests::{CaseResult, Injection, fail};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +36,27 @@ pub(crate) fn helper(lab: &Lab) -> Result<u32, Failed> {
     helpers
         .next()
         .ok_or_else(|| Failed::from("the helper does not run"))
+}
+
+/// The mailbox among Samba's that a killed agent leaves goes at the next start; that of a process
+/// that lives stays.
+pub(crate) fn left_mailbox(lab: &Lab) -> CaseResult {
+    let room = Room::enter(lab);
+    let boxes = lab.dir().join("samba/lock/msg.sock");
+    let agent = lab.agent_pid().ok_or("no agent")?;
+    let left = boxes.join(agent.to_string());
+    let smbd = boxes.join(lab.smbd_pid().ok_or("no smbd")?.to_string());
+    // As it is while shares are disconnected, which takes too short to be met by a kill.
+    drop(UnixDatagram::bind(&left)?);
+    lab.stop_agent(true)?;
+    lab.start_agent()?;
+    if left.exists() {
+        return fail(format!("{} is left", left.display()));
+    }
+    if !smbd.exists() {
+        return fail("smbd has lost its mailbox");
+    }
+    room.recovers()
 }
 
 /// Killed between any two calls: Samba's own tools do the work until it is there again.

@@ -151,6 +151,30 @@ fn a_failure_is_told_in_words() {
 }
 
 #[test]
+fn a_debt_is_given_up_unless_a_job_tries_it() {
+    let mut world = World::new();
+    let (set, _) = world.walk(WRITABLE, &["a"], SetStatus::Recovered);
+    world.fate("remove", Fate::Fail(FailureKind::Other));
+    let _ = world.order(Order::Delete(set));
+    let numbers: Vec<_> = world.view().debts.iter().map(|debt| debt.number).collect();
+    let [first, second] = numbers.as_slice() else {
+        panic!("{numbers:?}")
+    };
+    world.order(Order::ForgetDebt(*first)).unwrap().unwrap();
+    let left = |world: &World| world.view().debts.iter().map(|debt| debt.number).collect();
+    let remaining: Vec<u64> = left(&world);
+    assert_eq!(remaining, [*second]);
+    assert_eq!(
+        world.order(Order::ForgetDebt(*first)),
+        Some(Err(OrderError::NotFound))
+    );
+    // It is durable: the next start owes no more than that.
+    world.restart_raw();
+    let remaining: Vec<u64> = left(&world);
+    assert_eq!(remaining, [*second]);
+}
+
+#[test]
 fn nothing_is_answered_before_it_is_stored() {
     let mut world = World::new();
     let (set, _) = world.walk(WRITABLE, &["a"], SetStatus::Recovered);

@@ -203,3 +203,28 @@ fn is_alive(process: u32) -> bool {
         .and_then(Pid::from_raw)
         .is_some_and(|pid| test_kill_process(pid).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_mailbox_of_a_dead_process_is_swept() {
+        let place = tempfile::tempdir().unwrap();
+        let boxes = place.path().join("msg.sock");
+        std::fs::create_dir(&boxes).unwrap();
+        let [dead, living, next] = [4_194_305_u32, 4_194_306, 4_194_307];
+        let path = |process: u32| boxes.join(process.to_string());
+        // As a killed process leaves it: the name stays, nobody listens.
+        drop(UnixDatagram::bind(path(dead)).unwrap());
+        drop(UnixDatagram::bind(path(next)).unwrap());
+        let _held = UnixDatagram::bind(path(living)).unwrap();
+        for process in [dead, living, 4_194_308] {
+            sweep(place.path(), process);
+        }
+        assert!(!path(dead).exists());
+        assert!(path(living).exists(), "somebody else has the number now");
+        assert!(path(next).exists(), "nobody has asked for it");
+        sweep(&place.path().join("missing"), dead);
+    }
+}

@@ -22,10 +22,20 @@ pub(super) fn routes() -> Routes {
 
 /// What was done.
 #[derive(Debug, Serialize)]
-struct Done {
+pub(super) struct Done {
     server: String,
     act: &'static str,
     target: String,
+}
+
+impl Done {
+    pub(super) const fn new(server: String, act: &'static str, target: String) -> Self {
+        Self {
+            server,
+            act,
+            target,
+        }
+    }
 }
 
 /// Body of `POST /v1/prune`: the rule of this one look; without any, the configured one.
@@ -115,7 +125,7 @@ async fn prune(
     Ok(Json(Pruned { servers }))
 }
 
-fn ends() -> ApiError {
+pub(super) fn ends() -> ApiError {
     ApiError::internal("the daemon ends")
 }
 

@@ -5,6 +5,7 @@
 
 mod acts;
 mod config;
+mod debts;
 mod error;
 mod events;
 mod health;
@@ -96,6 +97,7 @@ fn routes() -> Routes {
         .merge(health::routes())
         .merge(sets::routes())
         .merge(acts::routes())
+        .merge(debts::routes())
         .merge(shares::routes())
         .merge(snapshots::routes())
         .merge(sources::routes())

@@ -201,6 +201,30 @@ impl Executor {
             .collect()
     }
 
+    /// Whether something that is to be removed can be seen now. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be said.
+    pub fn is_within_reach(&self, artefact: &Artefact) -> Result<bool, Failure> {
+        match artefact {
+            Artefact::Share(name) => {
+                let name = ShareName::new(name);
+                let shares = self.directory.exposed()?;
+                Ok(shares
+                    .iter()
+                    .any(|share| ShareName::new(&share.name) == name))
+            }
+            // What only another fsrvpd can remove is out of reach of this one.
+            Artefact::Copy(copy) => self
+                .backends
+                .get(&copy.backend)
+                .map_or(Ok(false), |backend| {
+                    let copies = backend.enumerate()?;
+                    Ok(copies.iter().any(|found| found.copy == copy.copy))
+                }),
+        }
+    }
+
     fn backend(&self, name: &BackendName) -> Result<&Arc<dyn SnapshotBackend>, Failure> {
         self.backends.get(name).ok_or_else(|| {
             Failure::new(

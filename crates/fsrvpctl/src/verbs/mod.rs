@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod connections;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod forget;
 mod model;
 pub(crate) mod providers;
 pub(crate) mod report;

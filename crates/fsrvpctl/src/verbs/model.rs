@@ -72,6 +72,7 @@ pub(crate) struct Mapping {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Debt {
+    pub(crate) number: u64,
     pub(crate) artefact: serde_json::Value,
     pub(crate) attempts: u32,
     pub(crate) failure: Option<String>,

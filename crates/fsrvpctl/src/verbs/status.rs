@@ -82,7 +82,10 @@ fn render_server(screen: &mut Screen, server: &Server, now: SystemTime) {
         };
         let (what, since) = (debt.what(), ago(&debt.since, now));
         let attempts = debt.attempts;
-        let text = format!("  left over for {since}: {what}, {attempts} attempts: {why}{again}");
+        let number = debt.number;
+        let text = format!(
+            "  left over for {since}, number {number}: {what}, {attempts} attempts: {why}{again}"
+        );
         screen.toned(text, Tone::Warning);
     }
 }
@@ -120,6 +123,7 @@ mod tests {
             }],
             "jobs": [{ "operation": "seal", "set": null, "running_ms": 1_500 }],
             "debts": [{
+                "number": 7,
                 "artefact": { "share": "vm@{66666666-2222-3333-4444-555555555555}" },
                 "attempts": 3, "failure": "/vol is read-only",
                 "since": "2024-02-29T23:00:00Z", "retry_in_ms": 4_000
@@ -140,8 +144,9 @@ mod tests {
              context set by 192.0.2.1, 61 s until the sequence times out\n  \
              set 11111111-2222-3333-4444-555555555555 exposed 9 min: vm\n  \
              job seal, running for 1.5 s\n  \
-             left over for 60 min: share vm@{66666666-2222-3333-4444-555555555555}, 3\n  \
-             attempts: /vol is read-only; again in 4.0 s\n"
+             left over for 60 min, number 7: share\n  \
+             vm@{66666666-2222-3333-4444-555555555555}, 3 attempts: /vol is read-only;\n  \
+             again in 4.0 s\n"
         );
     }
 }
