@@ -67,6 +67,18 @@ pub struct CopySource {
     pub shares: Vec<SourceShare>,
 }
 
+impl CopySource {
+    /// The copy when it is made.
+    #[must_use]
+    pub fn reference(&self) -> CopyRef {
+        CopyRef {
+            copy: self.copy,
+            backend: self.backend.clone(),
+            volume: self.volume.clone(),
+        }
+    }
+}
+
 /// A share of a [`CopySource`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceShare {

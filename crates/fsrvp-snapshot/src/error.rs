@@ -5,6 +5,7 @@ use fsrvp_sys::mountinfo::MountTable;
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
+use uuid::Uuid;
 
 /// The error of `operation` on `path`, for `map_err`.
 pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> BackendError {
@@ -51,5 +52,14 @@ pub(crate) fn unsupported(path: &Path, reason: impl Into<String>) -> BackendErro
     BackendError::Unsupported {
         path: path.to_owned(),
         reason: reason.into(),
+    }
+}
+
+/// The file system `id`, which a volume is part of, is not mounted.
+pub(crate) fn not_mounted(id: Uuid) -> BackendError {
+    BackendError::Io {
+        operation: "find the mounted file system",
+        path: id.to_string().into(),
+        source: Errno::NODEV.into(),
     }
 }

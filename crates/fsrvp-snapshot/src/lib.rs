@@ -13,6 +13,7 @@ mod error;
 pub mod exec;
 mod folder;
 mod guard;
+mod leftovers;
 mod location;
 pub mod memory;
 pub mod names;

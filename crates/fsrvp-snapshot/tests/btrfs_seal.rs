@@ -4,7 +4,7 @@
 mod common;
 
 use common::{
-    Ground, backend, copy_ref, exposed, lab, run, source, subvolume, umount, unmount_all,
+    Ground, backend, copy_ref, cut, exposed, lab, run, source, subvolume, umount, unmount_all,
     while_busy,
 };
 use fsrvp_snapshot::{BackendError, SnapshotBackend};
@@ -166,21 +166,6 @@ fn a_subvolume_made_inside_a_copy_is_named_and_kept() {
     backend.seal(&copy_ref(&source)).unwrap();
     assert_eq!(fs::read(copy.join("file")).unwrap(), b"more");
     backend.delete(&copy_ref(&source)).unwrap();
-}
-
-/// The image as a power cut at this moment would leave it: what the loop device has not been
-/// given is lost.
-fn cut(ground: &Ground, name: &str) -> PathBuf {
-    let (from, to) = (ground.path("a.img"), ground.path(name));
-    run(
-        "cp",
-        &[
-            "--sparse=always",
-            from.to_str().unwrap(),
-            to.to_str().unwrap(),
-        ],
-    );
-    to
 }
 
 #[test]

@@ -8,16 +8,15 @@
 
 mod common;
 
-use common::{Ground, copy_ref, exposed, lab, labels, run, source, while_busy};
-use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Refused, Unit, Writer, writers};
+use common::{Ground, copy_ref, exposed, lab, run, source, while_busy};
+use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Refused, Unit};
 use fsrvp_snapshot::clone::Data;
 use fsrvp_snapshot::{
     BackendError, Backends, Choice, CloneConfig, Deadline, SnapshotBackend, TreeClone,
 };
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const MOST: u64 = 64 << 20;
@@ -94,22 +93,6 @@ impl Bed for CopyBed {
 
     fn refused(&self) -> Vec<Refused> {
         self.refused.clone()
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::write(path, data)
-    }
-
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        fs::read(path).ok()
-    }
-
-    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
-        writers(path)
-    }
-
-    fn labels(&self, share: &BedShare) -> Vec<String> {
-        labels(&self.backend, share)
     }
 }
 

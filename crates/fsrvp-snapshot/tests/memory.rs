@@ -3,7 +3,7 @@
 
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{CopySource, SourceShare};
-use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Refused};
+use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Refused, Writer};
 use fsrvp_snapshot::memory::{Form, Gate, Injection, Memory, Step};
 use fsrvp_snapshot::{BackendError, Deadline, SnapshotBackend};
 use std::io;
@@ -59,6 +59,11 @@ impl Bed for MemoryBed {
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         self.0.read(path)
+    }
+
+    /// Its files are none of the kernel's.
+    fn writers(&self, _path: &Path) -> Vec<Box<dyn Writer>> {
+        Vec::new()
     }
 
     fn labels(&self, share: &BedShare) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! The ioctls of btrfs that a snapshot backend needs (`linux/btrfs.h`), without libbtrfsutil.
 
+use crate::ioctl::{Argument, call};
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{Opcode, opcode};
+use rustix::ioctl::opcode;
 use std::ffi::OsString;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -93,6 +94,21 @@ struct FsInfoArgs {
     fsid: [u8; 16],
     rest: [u8; 992],
 }
+
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for FsInfoArgs {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for InoLookupArgs {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for InoLookupUserArgs {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for RootRefArgs {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for SubvolInfoArgs {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for VolArgs {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for VolArgsV2 {}
 
 const _: () = {
     assert!(size_of::<VolArgs>() == 4096);
@@ -368,19 +384,4 @@ fn put_name(field: &mut [u8], name: &str) -> Result<()> {
 fn path_of(field: &[u8]) -> PathBuf {
     let bytes = field.split(|&byte| byte == 0).next().unwrap_or_default();
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
-}
-
-fn call<T>(fd: BorrowedFd<'_>, code: Opcode, args: &mut T) -> Result<()> {
-    // SAFETY: `code` encodes the size of `T`, which is `repr(C)` or an integer and laid out as
-    // `linux/btrfs.h` says (asserted above); the kernel reads and writes no more than that.
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the C library decides the type of a request"
-    )]
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), code as _, std::ptr::from_mut(args)) };
-    if result < 0 {
-        let error = std::io::Error::last_os_error();
-        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-    }
-    Ok(())
 }

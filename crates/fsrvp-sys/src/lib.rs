@@ -5,6 +5,7 @@ pub mod btrfs;
 pub mod crash;
 #[cfg(feature = "kerberos")]
 pub mod gssapi;
+mod ioctl;
 pub mod mount;
 pub mod mountinfo;
 pub mod process_group;

@@ -2,8 +2,9 @@
 //! system (`linux/fs.h`, `linux/fiemap.h`, `xfs/xfs_fs.h`).
 
 use crate::btrfs;
-use rustix::io::{Errno, Result};
-use rustix::ioctl::{Opcode, opcode};
+use crate::ioctl::{Argument, call};
+use rustix::io::Result;
+use rustix::ioctl::opcode;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -50,6 +51,17 @@ struct XfsGeometry {
     rest: [u32; 7],
     pad: u32,
 }
+
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for Fiemap {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for FileCloneRange {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for FsUuid {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for FsXattr {}
+// SAFETY: `repr(C)`, its size asserted below.
+unsafe impl Argument for XfsGeometry {}
 
 const _: () = {
     assert!(size_of::<FileCloneRange>() == 32);
@@ -159,21 +171,6 @@ fn xfs_id(fd: BorrowedFd<'_>) -> Result<[u8; 16]> {
     };
     call(fd, opcode::read::<XfsGeometry>(b'X', 100), &mut args)?;
     Ok(args.uuid)
-}
-
-fn call<T>(fd: BorrowedFd<'_>, code: Opcode, args: &mut T) -> Result<()> {
-    // SAFETY: `code` encodes the size of `T`, which is `repr(C)` and laid out as the kernel's
-    // headers say (asserted above); the kernel reads and writes no more than that.
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the C library decides the type of a request"
-    )]
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), code as _, std::ptr::from_mut(args)) };
-    if result < 0 {
-        let error = std::io::Error::last_os_error();
-        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

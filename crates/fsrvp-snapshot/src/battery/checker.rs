@@ -1,6 +1,6 @@
 //! The battery over a program of the site, in directories of the operator's choice.
 
-use super::{Bed, BedShare, CHECKS, Refused, Unit, Writer, writers};
+use super::{Bed, BedShare, CHECKS, Refused, Unit};
 use crate::backend::{BackendError, SnapshotBackend};
 use crate::exec::{Exec, ExecConfig, ExecLimits};
 use crate::program::Program;
@@ -325,31 +325,5 @@ impl Bed for ProgramBed {
 
     fn refused(&self) -> Vec<Refused> {
         self.refused.clone()
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::write(path, data)
-    }
-
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        fs::read(path).ok()
-    }
-
-    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
-        writers(path)
-    }
-
-    fn labels(&self, share: &BedShare) -> Vec<String> {
-        let folder = self.backend.previous_versions(&share.path, &share.name);
-        let entries = folder.and_then(|folder| fs::read_dir(folder).ok());
-        let names = entries.into_iter().flatten().map(|entry| {
-            let entry = entry.unwrap();
-            // Every link leads to a directory.
-            assert!(fs::metadata(entry.path()).unwrap().is_dir());
-            entry.file_name().into_string().unwrap()
-        });
-        let mut labels: Vec<_> = names.collect();
-        labels.sort();
-        labels
     }
 }

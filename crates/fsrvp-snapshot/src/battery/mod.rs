@@ -19,6 +19,7 @@ pub use writers::{Writer, writers};
 use crate::backend::{Deadline, SnapshotBackend};
 use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
 use fsrvp_proto::job::{CopyRef, CopySource, Exposure, SourceShare};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -83,16 +84,34 @@ pub trait Bed {
     ///
     /// # Errors
     /// As the file system.
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()>;
+    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        fs::write(path, data)
+    }
     /// Reads a file.
-    fn read(&self, path: &Path) -> Option<Vec<u8>>;
+    fn read(&self, path: &Path) -> Option<Vec<u8>> {
+        fs::read(path).ok()
+    }
     /// A handle and a mapping through which a file can be written for as long as they live; none
     /// where files are no files of the kernel's.
-    fn writers(&self, _path: &Path) -> Vec<Box<dyn Writer>> {
-        Vec::new()
+    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
+        writers(path)
     }
     /// The labels of a share's previous versions, sorted.
-    fn labels(&self, share: &BedShare) -> Vec<String>;
+    ///
+    /// # Panics
+    /// A link leads to no directory.
+    fn labels(&self, share: &BedShare) -> Vec<String> {
+        let folder = self.backend().previous_versions(&share.path, &share.name);
+        let entries = folder.and_then(|folder| fs::read_dir(folder).ok());
+        let names = entries.into_iter().flatten().map(|entry| {
+            let entry = entry.unwrap();
+            assert!(fs::metadata(entry.path()).unwrap().is_dir());
+            entry.file_name().into_string().unwrap()
+        });
+        let mut labels: Vec<_> = names.collect();
+        labels.sort();
+        labels
+    }
 }
 
 /// One check of the contract.
@@ -170,11 +189,7 @@ fn copy_source(bed: &dyn Bed, shares: &[BedShare]) -> CopySource {
 }
 
 fn copy_ref(source: &CopySource) -> CopyRef {
-    CopyRef {
-        copy: source.copy,
-        backend: source.backend.clone(),
-        volume: source.volume.clone(),
-    }
+    source.reference()
 }
 
 fn exposures(source: &CopySource, writable: bool) -> Vec<Exposure> {

@@ -110,7 +110,7 @@ impl Btrfs {
         };
         let done = self.cut_all(copies, mode, deadline);
         if done.is_err() {
-            self.undo(copies);
+            self.leftovers.undo_all(copies, |source| self.undo(source));
         }
         done
     }
@@ -140,9 +140,7 @@ impl Btrfs {
                 Some(plan) => plan,
                 None => self.plan(source)?,
             });
-            if lock(&self.leftovers).contains(&source.copy) {
-                self.undo_one(source)?;
-            }
+            self.leftovers.retry(source, |source| self.undo(source))?;
         }
         Ok(plans)
     }
@@ -166,25 +164,11 @@ impl Btrfs {
         Ok(())
     }
 
-    fn undo(&self, copies: &[CopySource]) {
-        for source in copies {
-            if let Err(error) = self.undo_one(source) {
-                tracing::error!(
-                    copy = %source.copy,
-                    error = &error as &dyn std::error::Error,
-                    "a failed commit could not be undone"
-                );
-                lock(&self.leftovers).insert(source.copy);
-            }
-        }
-    }
-
-    fn undo_one(&self, source: &CopySource) -> Result<(), BackendError> {
+    fn undo(&self, source: &CopySource) -> Result<(), BackendError> {
         let volume = VolumeKey::parse(&source.volume)?;
         if let Some((_, area)) = self.area(volume)? {
             copy::delete(&area, &[source.copy], volume)?;
         }
-        lock(&self.leftovers).remove(&source.copy);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::Btrfs;
 use super::place::file_system_id;
 use crate::backend::BackendError;
-use crate::error::{failed, mount_table, unsupported};
+use crate::error::{failed, mount_table, not_mounted, unsupported};
 use crate::folder::{PASS_THROUGH, make_all, make_directory};
 use crate::location::{mount_id, mount_id_at, open_directory};
 use crate::lock;
@@ -199,14 +199,6 @@ fn is_ours(mount: &Mount, run_dir: &Path) -> bool {
     mount.point.parent() == Some(run_dir)
         && mount.fs_type == "btrfs"
         && name.is_some_and(|name| Uuid::parse_str(name).is_ok())
-}
-
-fn not_mounted(id: Uuid) -> BackendError {
-    BackendError::Io {
-        operation: "find the mounted file system",
-        path: id.to_string().into(),
-        source: rustix::io::Errno::NODEV.into(),
-    }
 }
 
 /// The root of the top level of `id`, if that is what is mounted at `point`.

@@ -30,6 +30,7 @@ mod volume;
 
 use crate::backend::{BackendError, Deadline, Kept, Probe, ProviderFacts, SnapshotBackend, Usage};
 use crate::error;
+use crate::leftovers::Leftovers;
 use crate::lock;
 use crate::names;
 use crate::previous;
@@ -96,7 +97,7 @@ pub struct Btrfs {
     /// Held while a snapshot is kept: the unfinished one has one name.
     keeping: Mutex<()>,
     /// Copies of a failed commit that could not be undone: never to be taken for a later commit's.
-    leftovers: Mutex<HashSet<ShadowCopyId>>,
+    leftovers: Leftovers,
 }
 
 impl Btrfs {
@@ -110,7 +111,7 @@ impl Btrfs {
             mounting: Mutex::default(),
             prepared: Mutex::default(),
             keeping: Mutex::default(),
-            leftovers: Mutex::default(),
+            leftovers: Leftovers::default(),
         }
     }
 
@@ -239,7 +240,7 @@ impl SnapshotBackend for Btrfs {
         } else {
             out_of_sight();
         }
-        lock(&self.leftovers).remove(&copy.copy);
+        self.leftovers.forget(copy.copy);
         Ok(())
     }
 

@@ -23,7 +23,8 @@ impl TreeClone {
     ) -> Result<(), BackendError> {
         let done = self.cut_all(copies, writable, deadline);
         if done.is_err() {
-            self.undo(copies);
+            self.forget(copies.iter().map(|source| source.copy));
+            self.leftovers.undo_all(copies, |source| self.undo(source));
         }
         done
     }
@@ -37,9 +38,7 @@ impl TreeClone {
         deadline.check()?;
         let mut plans = Vec::with_capacity(copies.len());
         for source in copies {
-            if lock(&self.leftovers).contains(&source.copy) {
-                self.undo_one(source)?;
-            }
+            self.leftovers.retry(source, |source| self.undo(source))?;
             if self.is_complete(source)? {
                 continue;
             }
@@ -88,7 +87,7 @@ impl TreeClone {
     /// `Conflict` if what is there is no copy of its volume.
     pub(super) fn is_complete(&self, source: &CopySource) -> Result<bool, BackendError> {
         let volume = VolumeKey::parse(&source.volume)?;
-        if lock(&self.leftovers).contains(&source.copy) {
+        if self.leftovers.holds(source.copy) {
             return Ok(false);
         }
         // A copy that is made is on a file system that we have mounted or can find; a share that
@@ -117,24 +116,9 @@ impl TreeClone {
         Ok(())
     }
 
-    fn undo(&self, copies: &[CopySource]) {
-        self.forget(copies.iter().map(|source| source.copy));
-        for source in copies {
-            if let Err(error) = self.undo_one(source) {
-                tracing::error!(
-                    copy = %source.copy,
-                    error = &error as &dyn std::error::Error,
-                    "a failed commit could not be undone"
-                );
-                lock(&self.leftovers).insert(source.copy);
-            }
-        }
-    }
-
-    fn undo_one(&self, source: &CopySource) -> Result<(), BackendError> {
+    fn undo(&self, source: &CopySource) -> Result<(), BackendError> {
         let volume = VolumeKey::parse(&source.volume)?;
         self.discard_copy(source.copy, volume)?;
-        lock(&self.leftovers).remove(&source.copy);
         Ok(())
     }
 

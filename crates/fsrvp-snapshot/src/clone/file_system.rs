@@ -4,7 +4,7 @@ use super::TreeClone;
 use super::config::Data;
 use super::volume::file_system_id;
 use crate::backend::BackendError;
-use crate::error::{failed, mount_table, unsupported};
+use crate::error::{failed, mount_table, not_mounted, unsupported};
 use crate::folder::{make_all, make_directory};
 use crate::location::{Identity, mount_id, mount_id_at, open_directory};
 use crate::lock;
@@ -211,14 +211,6 @@ impl TreeClone {
 pub(super) fn make_run_directory(run_dir: &Path) -> Result<OwnedFd, BackendError> {
     make_all(run_dir)?;
     open_directory(run_dir).map_err(failed("open", run_dir))
-}
-
-fn not_mounted(id: Uuid) -> BackendError {
-    BackendError::Io {
-        operation: "find the mounted file system",
-        path: id.to_string().into(),
-        source: rustix::io::Errno::NODEV.into(),
-    }
 }
 
 /// The root of the file system `id`, if that is what is mounted at `point`.

@@ -47,6 +47,7 @@ pub use config::{CloneConfig, Data, HardLinks, NoTargets, Rules, Targets};
 use crate::attempt;
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
 use crate::error::{failed, mount_table, unsupported};
+use crate::leftovers::Leftovers;
 use crate::location::{Identity, open_directory};
 use crate::lock;
 use crate::names;
@@ -101,7 +102,7 @@ pub struct TreeClone {
     links: Mutex<Links>,
     prepared: Mutex<HashMap<ShadowCopyId, Plan>>,
     /// Copies of a failed commit that could not be undone: never to be taken for a later commit's.
-    leftovers: Mutex<HashSet<ShadowCopyId>>,
+    leftovers: Leftovers,
     reaper: Reaper,
 }
 
@@ -123,7 +124,7 @@ impl TreeClone {
             beginning: Mutex::default(),
             links: Mutex::default(),
             prepared: Mutex::default(),
-            leftovers: Mutex::default(),
+            leftovers: Leftovers::default(),
             reaper: Reaper::default(),
         }
     }
@@ -248,7 +249,7 @@ impl SnapshotBackend for TreeClone {
         lock(&self.links).unlink(&self.mounts_folder()?, copy.copy)?;
         self.unmount_copy(copy.copy)?;
         self.discard_copy(copy.copy, volume)?;
-        lock(&self.leftovers).remove(&copy.copy);
+        self.leftovers.forget(copy.copy);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBacke
 use crate::error::{failed, mount_table, unsupported};
 use crate::folder::{Folder, is_plain, open_inner};
 use crate::guard::Guards;
+use crate::leftovers::Leftovers;
 use crate::location::{Identity, Location, open_directory};
 use crate::names::{self, copy_id};
 use crate::previous::{self, Links};
@@ -124,7 +125,7 @@ pub struct Exec {
     links: Mutex<Links>,
     guards: Guards,
     /// Copies of a failed commit that could not be undone: never to be taken for a later commit's.
-    leftovers: Mutex<HashSet<ShadowCopyId>>,
+    leftovers: Leftovers,
     /// Where copies were exposed, to tell whether a path leads into them.
     exposed: Mutex<HashMap<ShadowCopyId, HashSet<PathBuf>>>,
 }
@@ -142,7 +143,7 @@ impl Exec {
             config,
             links: Mutex::default(),
             guards: Guards::default(),
-            leftovers: Mutex::default(),
+            leftovers: Leftovers::default(),
             exposed: Mutex::default(),
         }
     }
@@ -277,9 +278,7 @@ impl Exec {
         for source in copies {
             deadline.check()?;
             self.guards.check(source, |path| self.locate(path))?;
-            if lock(&self.leftovers).contains(&source.copy) {
-                self.undo(source)?;
-            }
+            self.leftovers.retry(source, |source| self.undo(source))?;
         }
         deadline.check()?;
         crash::point("exec.commit.before_question");
@@ -305,25 +304,12 @@ impl Exec {
     fn undo_all(&self, copies: &[CopySource]) {
         for source in copies {
             self.guards.forget(source.copy);
-            if let Err(error) = self.undo(source) {
-                tracing::error!(
-                    copy = %source.copy,
-                    error = &error as &dyn std::error::Error,
-                    "a failed commit could not be undone"
-                );
-                lock(&self.leftovers).insert(source.copy);
-            }
         }
+        self.leftovers.undo_all(copies, |source| self.undo(source));
     }
 
     fn undo(&self, source: &CopySource) -> Result<(), BackendError> {
-        let copy = CopyRef {
-            copy: source.copy,
-            backend: source.backend.clone(),
-            volume: source.volume.clone(),
-        };
-        self.ask_about(Verb::Delete, &copy)?;
-        lock(&self.leftovers).remove(&source.copy);
+        self.ask_about(Verb::Delete, &source.reference())?;
         Ok(())
     }
 
@@ -461,7 +447,7 @@ impl SnapshotBackend for Exec {
             crash::point("exec.delete.after_hide");
         }
         lock(&self.exposed).remove(&copy.copy);
-        lock(&self.leftovers).remove(&copy.copy);
+        self.leftovers.forget(copy.copy);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::backend::{BackendError, Deadline};
 use crate::error::failed;
 use crate::location::open_directory;
 use crate::lock;
-use fsrvp_proto::job::{CopyRef, CopySource};
+use fsrvp_proto::job::CopySource;
 use fsrvp_sys::crash;
 use rustix::fs::syncfs;
 use std::collections::BTreeMap;
@@ -56,9 +56,7 @@ impl Zfs {
         for source in copies {
             deadline.check()?;
             self.guards.check(source, |path| self.located(path))?;
-            if lock(&self.leftovers).contains(&source.copy) {
-                self.undo(source)?;
-            }
+            self.leftovers.retry(source, |source| self.undo(source))?;
             // A snapshot takes what ZFS knows of: what was written through mappings since Prepare is
             // only in the kernel's pages.
             for share in &source.shares {
@@ -168,25 +166,12 @@ impl Zfs {
     pub(super) fn undo_all(&self, copies: &[CopySource]) {
         for source in copies {
             self.guards.forget(source.copy);
-            if let Err(error) = self.undo(source) {
-                tracing::error!(
-                    copy = %source.copy,
-                    error = &error as &dyn std::error::Error,
-                    "a failed commit could not be undone"
-                );
-                lock(&self.leftovers).insert(source.copy);
-            }
         }
+        self.leftovers.undo_all(copies, |source| self.undo(source));
     }
 
     fn undo(&self, source: &CopySource) -> Result<(), BackendError> {
-        self.remove(&CopyRef {
-            copy: source.copy,
-            backend: source.backend.clone(),
-            volume: source.volume.clone(),
-        })?;
-        lock(&self.leftovers).remove(&source.copy);
-        Ok(())
+        self.remove(&source.reference())
     }
 
     fn located(

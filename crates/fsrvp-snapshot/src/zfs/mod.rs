@@ -24,14 +24,15 @@ use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBacke
 use crate::error::{failed, mount_table, unsupported};
 use crate::folder::{Folder, open_inner};
 use crate::guard::Guards;
+use crate::leftovers::Leftovers;
 use crate::location::{Identity, Location, open_directory};
 use crate::names;
 use crate::previous::{self, Links};
 use crate::{attempt, lock};
 use dataset::{DataSet, is_zfs};
-use fsrvp_idl::{ShadowCopyId, ShareName};
+use fsrvp_idl::ShareName;
 use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, VolumeId};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -97,7 +98,7 @@ pub struct Zfs {
     names: Mutex<HashMap<VolumeId, String>>,
     links: Mutex<Links>,
     /// Copies of a failed commit that could not be undone: never to be taken for a later commit's.
-    leftovers: Mutex<HashSet<ShadowCopyId>>,
+    leftovers: Leftovers,
 }
 
 impl Zfs {
@@ -113,7 +114,7 @@ impl Zfs {
             guards: Guards::default(),
             names: Mutex::default(),
             links: Mutex::default(),
-            leftovers: Mutex::default(),
+            leftovers: Leftovers::default(),
             config,
         }
     }
@@ -218,7 +219,7 @@ impl SnapshotBackend for Zfs {
         if let Some(folder) = Folder::open(&self.base) {
             lock(&self.links).unlink(&folder, copy.copy)?;
         }
-        lock(&self.leftovers).remove(&copy.copy);
+        self.leftovers.forget(copy.copy);
         Ok(())
     }
 

@@ -1,12 +1,11 @@
 //! Beds for the battery, and what the other tests need.
 
-use crate::common::{Ground, bind, exposure, labels, run, subvolume};
+use crate::common::{Ground, bind, exposure, run, subvolume};
 use fsrvp_proto::job::CopySource;
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused, Unit, Writer, writers};
+use fsrvp_snapshot::battery::{Bed, BedShare, Refused, Unit};
 use fsrvp_snapshot::clone::Rules;
 use fsrvp_snapshot::{CloneConfig, Deadline, SnapshotBackend, TreeClone};
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -242,22 +241,6 @@ impl Bed for CloneBed {
 
     fn refused(&self) -> Vec<Refused> {
         self.refused.clone()
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::write(path, data)
-    }
-
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        fs::read(path).ok()
-    }
-
-    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
-        writers(path)
-    }
-
-    fn labels(&self, share: &BedShare) -> Vec<String> {
-        labels(&self.backend, share)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the seal holds against, across restarts, reboots and power cuts.
 
 use crate::bed::{FileSystem, backend, lab};
-use crate::common::{Ground, copy_ref, exposed, exposure, run, source, umount, while_busy};
+use crate::common::{Ground, copy_ref, cut, exposed, exposure, source, umount, while_busy};
 use fsrvp_snapshot::battery::writers;
 use fsrvp_snapshot::{BackendError, Deadline, SnapshotBackend, TreeClone};
 use rustix::fs::{Mode, OFlags, openat};
@@ -167,21 +167,6 @@ fn something_else_that_is_mounted_there() {
     );
     umount(&place);
     backend.expose(&exposure(&source)).unwrap();
-}
-
-/// The image as a power cut at this moment would leave it: what the loop device has not been
-/// given is lost.
-fn cut(ground: &Ground, name: &str) -> PathBuf {
-    let (from, to) = (ground.path("a.img"), ground.path(name));
-    run(
-        "cp",
-        &[
-            "--sparse=always",
-            from.to_str().unwrap(),
-            to.to_str().unwrap(),
-        ],
-    );
-    to
 }
 
 #[test]

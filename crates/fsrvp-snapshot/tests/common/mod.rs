@@ -14,13 +14,12 @@
 
 use fsrvp_idl::{FileTime, ShadowCopyId};
 use fsrvp_proto::job::{CopyRef, CopySource, Exposure, SourceShare};
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused, Writer, writers};
+use fsrvp_snapshot::battery::{Bed, BedShare, Refused};
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use fsrvp_sys::btrfs::subvolume_create;
 use fsrvp_sys::mountinfo::MountTable;
 use rustix::mount::{UnmountFlags, unmount};
 use std::fs::{self, File};
-use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -347,40 +346,21 @@ impl Bed for BtrfsBed {
     fn refused(&self) -> Vec<Refused> {
         self.refused.clone()
     }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::write(path, data)
-    }
-
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        fs::read(path).ok()
-    }
-
-    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
-        writers(path)
-    }
-
-    fn labels(&self, share: &BedShare) -> Vec<String> {
-        labels(&self.backend, share)
-    }
 }
 
-/// The labels of a share's previous versions, sorted.
-pub fn labels(backend: &dyn SnapshotBackend, share: &BedShare) -> Vec<String> {
-    let folder = backend.previous_versions(&share.path, &share.name);
-    let Ok(entries) = fs::read_dir(folder.unwrap()) else {
-        return Vec::new();
-    };
-    let mut labels: Vec<_> = entries
-        .map(|entry| {
-            let entry = entry.unwrap();
-            // Every link leads to a directory.
-            assert!(fs::metadata(entry.path()).unwrap().is_dir());
-            entry.file_name().into_string().unwrap()
-        })
-        .collect();
-    labels.sort();
-    labels
+/// The image as a power cut at this moment would leave it: what the loop device has not been
+/// given is lost.
+pub fn cut(ground: &Ground, name: &str) -> PathBuf {
+    let (from, to) = (ground.path("a.img"), ground.path(name));
+    run(
+        "cp",
+        &[
+            "--sparse=always",
+            from.to_str().unwrap(),
+            to.to_str().unwrap(),
+        ],
+    );
+    to
 }
 
 /// A copy of the share at `path`, to be made.
@@ -399,16 +379,12 @@ pub fn source(backend: &dyn SnapshotBackend, path: &Path) -> CopySource {
 }
 
 pub fn copy_ref(source: &CopySource) -> CopyRef {
-    CopyRef {
-        copy: source.copy,
-        backend: source.backend.clone(),
-        volume: source.volume.clone(),
-    }
+    source.reference()
 }
 
 pub fn exposure(source: &CopySource) -> Exposure {
     Exposure {
-        copy: copy_ref(source),
+        copy: source.reference(),
         base: source.shares[0].share.clone(),
         name: "exposed".into(),
         inner: source.shares[0].inner.clone(),

@@ -1,10 +1,9 @@
 //! Pools in files, and beds on them.
 
-use crate::common::{Ground, bind, labels, run};
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused, Writer, writers};
+use crate::common::{Ground, bind, run};
+use fsrvp_snapshot::battery::{Bed, BedShare, Refused};
 use fsrvp_snapshot::{SnapshotBackend, Zfs, ZfsConfig};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -196,21 +195,5 @@ impl Bed for ZfsBed {
 
     fn refused(&self) -> Vec<Refused> {
         self.refused.clone()
-    }
-
-    fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::write(path, data)
-    }
-
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        fs::read(path).ok()
-    }
-
-    fn writers(&self, path: &Path) -> Vec<Box<dyn Writer>> {
-        writers(path)
-    }
-
-    fn labels(&self, share: &BedShare) -> Vec<String> {
-        labels(&self.backend, share)
     }
 }
