@@ -176,6 +176,7 @@ fn xfs_id(fd: BorrowedFd<'_>) -> Result<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
     use std::io::Write;
     use std::os::fd::AsFd;
 
