@@ -40,11 +40,18 @@ pub fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut open: Option<Block<'_>> = None;
     let mut fenced = false;
     let mut before = "";
+    // Of the fence, in a list.
+    let mut indent = "";
     for (number, line) in page.lines().enumerate() {
         let fence = line.trim_start().starts_with("```");
         let indented = line.starts_with("    ") && !line.trim().is_empty();
+        if fence && !fenced {
+            indent = line.split('`').next().unwrap_or_default();
+        }
         match &mut open {
-            Some(block) if fenced && !fence => block.lines.push(line),
+            Some(block) if fenced && !fence => {
+                block.lines.push(line.strip_prefix(indent).unwrap_or(line));
+            }
             Some(block) if !fenced && indented => block.lines.push(line.trim_start()),
             Some(_) => {
                 blocks.extend(open.take());
@@ -72,7 +79,7 @@ pub fn blocks(page: &str) -> Vec<Block<'_>> {
 }
 
 fn started(number: usize, before: &str) -> Block<'_> {
-    let mark = before.strip_prefix("<!-- ");
+    let mark = before.trim().strip_prefix("<!-- ");
     Block {
         line: number + 1,
         mark: mark.and_then(|mark| mark.strip_suffix(" -->")),

@@ -65,7 +65,8 @@ fn other_pages(server: &FileServer) {
         server.replay(&commands).unwrap()
     };
     let log = page("docs/windows.md", "seen");
-    assert!(log.contains("fsrvp.set.exposed"), "{log}");
+    assert!(log.contains("set exposed"), "{log}");
+    page("docs/events.md", "events");
     let [health, abort] = &*guide::commands_of("docs/admin-api.md", "admin-api").unwrap() else {
         unreachable!("two requests");
     };

@@ -191,6 +191,27 @@ fn an_older_version_is_refused_where_it_could_not_read_the_table() {
 }
 
 #[test]
+fn a_table_elsewhere_counts_like_one_at_its_usual_place() {
+    let Some(root) = root(&["0.1.0-1", "0.0.9-1"]) else {
+        return;
+    };
+    good(&root, "dpkg -i 0.1.0-1.deb");
+    good(
+        &root,
+        "mkdir -p /srv/table; echo table >/srv/table/table.redb
+         printf 'state_dir = \"/srv/table\"\\n' >>/etc/fsrvpd.toml
+         fsrvpd --config /etc/fsrvpd.toml --check-config",
+    );
+    let refused = bad(&root, "dpkg -i 0.0.9-1.deb");
+    assert!(refused.contains("the table in /srv/table"), "{refused}");
+    let removed = good(&root, "dpkg --remove fsrvpd");
+    assert!(removed.contains("left-behind.txt"), "{removed}");
+    let purged = good(&root, "dpkg --purge fsrvpd");
+    assert!(purged.contains("kept"), "{purged}");
+    assert!(has(&root, "/srv/table/table.redb"));
+}
+
+#[test]
 fn nothing_of_the_machine_that_built_it_is_in_the_package() {
     let Some(root) = root(&["0.1.0-1"]) else {
         return;

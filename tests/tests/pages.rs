@@ -16,6 +16,7 @@ const REPLAYED: &[(&str, &str, &str)] = &[
     ("docs/install.md", "build", "tests/tests/pages.rs"),
     ("docs/install.md", "member", "tests/tests/member.rs"),
     ("docs/windows.md", "seen", "tests/tests/guide.rs"),
+    ("docs/events.md", "events", "tests/tests/guide.rs"),
     ("docs/admin-api.md", "admin-api", "tests/tests/guide.rs"),
     ("docs/backends.md", "file-list", "tests/tests/guide.rs"),
     ("docs/laboratory.md", "judges", "tests/tests/judges.rs"),
