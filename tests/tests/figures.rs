@@ -60,6 +60,8 @@ fn life(lab: &Lab) -> CaseResult {
     lab.rpcclient_with(lab.backup(), "", &format!("fss_is_path_sup {share}"))
         .output()?;
     walk.create("ro", &[share])?;
+    // What is measured every hour is measured at once for somebody who asks.
+    unix_http_get(&lab.admin_socket(), "/v1/space")?;
     Ok(())
 }
 
@@ -83,6 +85,15 @@ fn figures(lab: &Lab) -> CaseResult {
     let over_tcp = http_get(port, "/metrics")?;
     if !over_tcp.contains("fsrvpd_open_sets") {
         return fail(format!("over TCP: {over_tcp}"));
+    }
+    for name in ["snapshot_bytes", "volume_free_bytes", "volume_total_bytes"] {
+        let line = format!(
+            "fsrvpd_{name}{{server=\"{}\",backend=\"btrfs\"",
+            lab.server_name()
+        );
+        if !answer.body.contains(&line) {
+            return fail(format!("no {line}: {}", answer.body));
+        }
     }
     // Nothing else is served there.
     if http_get(port, "/v1/sets")?.contains("servers") {
@@ -191,7 +202,7 @@ fn dashboard(lab: &Lab) -> CaseResult {
     let expressions: Vec<String> = targets
         .filter_map(|target| Some(target["expr"].as_str()?.to_owned()))
         .collect();
-    if expressions.len() < 13 {
+    if expressions.len() < 18 {
         return fail(format!("only {} queries", expressions.len()));
     }
     let prometheus = Prometheus::start(PORT.get().copied().unwrap_or_default())?;

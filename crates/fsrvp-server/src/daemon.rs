@@ -177,7 +177,7 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
         tracing::info!(port, "the figures can be read over TCP");
         tokio::spawn(admin.clone().serve_metrics(listener));
     }
-    let admin = tokio::spawn(admin.serve(listener));
+    let admin = tokio::spawn(admin.serve(listener, config.admin.measure_interval));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let servers = Arc::new(servers);
     let doctor = tokio::spawn(look_at_surroundings(Arc::clone(&servers)));

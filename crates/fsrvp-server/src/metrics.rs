@@ -71,7 +71,13 @@ fn describe() {
         ("fsrvpd_jobs", "Running jobs."),
         ("fsrvpd_oldest_set_seconds", "Age of the oldest set."),
         ("fsrvpd_open_sets", "Sets in each status."),
+        (
+            "fsrvpd_snapshot_bytes",
+            "Bytes that would be free without the copies and kept snapshots of each volume.",
+        ),
         ("fsrvpd_snapshots", "Copies on each volume."),
+        ("fsrvpd_volume_free_bytes", "Free bytes of each volume."),
+        ("fsrvpd_volume_total_bytes", "Size of each volume."),
         ("fsrvpd_uptime_seconds", "How long the daemon has run."),
     ];
     for (name, text) in gauges {
@@ -279,6 +285,42 @@ pub(crate) fn of_view(server: &str, view: &AgentView) {
     });
     gauge!("fsrvpd_jobs", "server" => server.to_owned()).set(count_as_figure(view.jobs.len()));
     gauge!("fsrvpd_debts", "server" => server.to_owned()).set(count_as_figure(view.debts.len()));
+}
+
+/// What was measured on a volume, in bytes.
+pub(crate) struct VolumeFigures<'a> {
+    pub(crate) server: &'a str,
+    pub(crate) backend: &'a str,
+    pub(crate) volume: &'a str,
+    /// Of copies and kept snapshots alone.
+    pub(crate) snapshots: u64,
+    pub(crate) free: u64,
+    pub(crate) total: u64,
+}
+
+/// A volume was measured.
+pub(crate) fn volume(figures: &VolumeFigures<'_>) {
+    for (name, bytes) in [
+        ("fsrvpd_snapshot_bytes", figures.snapshots),
+        ("fsrvpd_volume_free_bytes", figures.free),
+        ("fsrvpd_volume_total_bytes", figures.total),
+    ] {
+        let labels = [
+            ("server", figures.server.to_owned()),
+            ("backend", figures.backend.to_owned()),
+            ("volume", figures.volume.to_owned()),
+        ];
+        gauge!(name, &labels).set(bytes_as_figure(bytes));
+    }
+}
+
+/// Exact below 8 PiB, which is enough for a figure.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "figures are floating-point numbers"
+)]
+fn bytes_as_figure(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 /// How long the daemon has run.

@@ -148,11 +148,16 @@ impl Admin {
             .with_state(self)
     }
 
-    /// Serves the socket until the task is dropped.
+    /// Serves the socket until the task is dropped, and measures what copies cost in this interval.
     ///
     /// # Errors
     /// The listener fails.
-    pub async fn serve(self, listener: UnixListener) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: UnixListener,
+        measure_interval: Duration,
+    ) -> std::io::Result<()> {
+        tokio::spawn(space::keep_measuring(self.clone(), measure_interval));
         let upkeep = self.parts.prometheus.clone();
         tokio::spawn(async move {
             let mut pause = tokio::time::interval(Duration::from_secs(60));

@@ -1,6 +1,7 @@
 //! What copies and kept snapshots cost.
 
 use super::{Admin, Administered, ApiError, Routes, blocking};
+use crate::metrics;
 use axum::Json;
 use axum::extract::State;
 use fsrvp_proto::job::BackendName;
@@ -9,6 +10,7 @@ use rustix::fs::statvfs;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(super) fn routes() -> Routes {
     Routes::default().get("/v1/space", space)
@@ -58,11 +60,53 @@ async fn space(State(admin): State<Admin>) -> Result<Json<Space>, ApiError> {
     let mut space = Space::default();
     for (name, server) in admin.servers() {
         let (name, server) = (name.clone(), server.clone());
-        let of_server = blocking(move || of_server(&name, &server)).await??;
+        let of_server = blocking(move || measure(&name, &server)).await??;
         space.volumes.extend(of_server.volumes);
         space.items.extend(of_server.items);
     }
     Ok(Json(space))
+}
+
+/// Measures every hour or so, for the figures: what it costs to ask must not be a matter of how often
+/// somebody reads them.
+pub(super) async fn keep_measuring(admin: Admin, interval: Duration) {
+    if interval.is_zero() {
+        return;
+    }
+    let mut pause = tokio::time::interval(interval);
+    // At the start there is better to do.
+    pause.tick().await;
+    loop {
+        pause.tick().await;
+        let servers: Vec<_> = admin
+            .servers()
+            .map(|(name, server)| (name.clone(), server.clone()))
+            .collect();
+        for (name, server) in servers {
+            if let Ok(Err(error)) = blocking(move || measure(&name, &server)).await {
+                tracing::debug!(%error, "space cannot be measured");
+            }
+        }
+    }
+}
+
+/// What each volume has and what its copies cost, which the figures show from then on.
+fn measure(name: &str, server: &Administered) -> Result<Space, ApiError> {
+    let space = of_server(name, server)?;
+    for volume in &space.volumes {
+        let items = space.items.iter();
+        let of_volume = items.filter(|item| item.volume == volume.volume);
+        let bytes = of_volume.filter_map(|item| item.exclusive_bytes).sum();
+        metrics::volume(&metrics::VolumeFigures {
+            server: name,
+            backend: &volume.backend,
+            volume: &volume.volume,
+            snapshots: bytes,
+            free: volume.free_bytes,
+            total: volume.total_bytes,
+        });
+    }
+    Ok(space)
 }
 
 fn of_server(name: &str, server: &Administered) -> Result<Space, ApiError> {

@@ -95,6 +95,9 @@ pub struct AdminConfig {
     /// A loopback address on which the figures can be read too, and nothing else; off unless it is
     /// there. Port 0 takes a free one.
     pub metrics_address: Option<SocketAddr>,
+    /// How often it is measured what copies cost; zero for never.
+    #[serde(with = "humantime_serde")]
+    pub measure_interval: Duration,
 }
 
 impl Default for AdminConfig {
@@ -103,6 +106,7 @@ impl Default for AdminConfig {
             socket: PathBuf::from("/run/fsrvpd/admin.sock"),
             group: None,
             metrics_address: None,
+            measure_interval: Duration::from_secs(3_600),
         }
     }
 }
