@@ -99,7 +99,7 @@ pub fn recover(table: Table, found: Found, boot_id: &str, now: Now) -> Recovered
         publish: Vec::new(),
         report: Vec::new(),
     };
-    let rebooted = table.boot_id().is_some_and(|known| known != boot_id);
+    let rebooted = has_rebooted(&table, boot_id);
     if table.boot_id() != Some(boot_id) {
         recovery.change.boot_id = Some(boot_id.to_owned());
     }
@@ -108,7 +108,7 @@ pub fn recover(table: Table, found: Found, boot_id: &str, now: Now) -> Recovered
     }
     // Copies and shares that a set accounts for leave `recovery`; the rest belongs to nobody.
     for set in table.sets() {
-        if rebooted && !set.context.is_persistent() {
+        if ends_with_boot(&table, set, boot_id) {
             recovery.report.push(RecoveryNote::NotPersistent(set.id));
             recovery.change.sets.insert(set.id, None);
             continue;
@@ -124,6 +124,16 @@ pub fn recover(table: Table, found: Found, boot_id: &str, now: Now) -> Recovered
     recovery.keep_debts(&table);
     recovery.owe_the_rest(&table, now);
     recovery.end(table)
+}
+
+fn has_rebooted(table: &Table, boot_id: &str) -> bool {
+    table.boot_id().is_some_and(|known| known != boot_id)
+}
+
+/// Rule 17: "Contexts without ATTR_PERSISTENT do not outlive a reboot": whether that ends the set.
+#[must_use]
+pub fn ends_with_boot(table: &Table, set: &ShadowCopySet, boot_id: &str) -> bool {
+    has_rebooted(table, boot_id) && !set.context.is_persistent()
 }
 
 /// A recovery under way: what was found and not yet accounted for, and what was decided.

@@ -6,7 +6,7 @@ use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use fsrvp_proto::directory::{ExposedShare, Publication};
 use fsrvp_proto::durable::{Table, TableError};
 use fsrvp_proto::job::{Artefact, BackendName, CopyRef, Exposure, Failure};
-use fsrvp_proto::recovery::{Found, RecoveryNote, recover};
+use fsrvp_proto::recovery::{Found, RecoveryNote, ends_with_boot, recover};
 use fsrvp_proto::set::{SetStatus, ShadowCopySet};
 use fsrvp_proto::{Now, ShareDirectory};
 use fsrvp_snapshot::{BackendError, Backends};
@@ -123,10 +123,10 @@ pub fn run(
         });
     }
     crash::point("recovery.look.after");
-    let lingering = remove_remains(&table, &found.shares, directory);
-    found.shares.extend(lingering);
     let unseen = unseen(&table, &found, backends);
     found.copies.extend(unseen);
+    let lingering = remove_remains(&table, &found, boot_id, directory);
+    found.shares.extend(lingering);
     let recorded: BTreeMap<_, _> = recorded(&table)
         .map(|exposure| (exposure.copy.copy, exposure.copy))
         .collect();
@@ -169,23 +169,39 @@ pub fn run(
     })
 }
 
-/// Shares that were being published or withdrawn when the agent died, and that the directory does
-/// not list: a part of them that is not listed, as a security descriptor, may be there. Gives those
-/// that could not be removed, which count as found.
+/// Shares that nobody will want any more, and that the directory does not list: those that were
+/// being published or withdrawn when the agent or the machine died, of sets that go, or of copies
+/// that are lost. A part of them that is not listed, as a security descriptor, may be there. Gives
+/// those that could not be removed, which count as found.
 fn remove_remains(
     table: &Table,
-    found: &[ExposedShare],
+    found: &Found,
+    boot_id: &str,
     directory: &dyn ShareDirectory,
 ) -> Vec<ExposedShare> {
     let listed: BTreeSet<String> = found
+        .shares
         .iter()
         .map(|share| ShareName::new(&share.name).folded())
         .collect();
-    let unpublished = table
+    let there: BTreeSet<ShadowCopyId> = found.copies.iter().map(|copy| copy.copy).collect();
+    let unwanted = table
         .sets()
-        .filter(|set| set.status == SetStatus::Committed)
-        .flat_map(ShadowCopySet::exposures)
-        .map(|exposure| exposure.name);
+        .flat_map(|set| {
+            let ends = ends_with_boot(table, set, boot_id);
+            let exposures = set.exposures();
+            exposures
+                .into_iter()
+                .map(move |exposure| (set, ends, exposure))
+        })
+        .filter(|(set, ends, exposure)| match set.status {
+            SetStatus::Started | SetStatus::Added | SetStatus::CreationInProgress => false,
+            SetStatus::Committed => true,
+            SetStatus::Exposed | SetStatus::Recovered => {
+                *ends || !there.contains(&exposure.copy.copy)
+            }
+        })
+        .map(|(_, _, exposure)| exposure.name);
     let owed = table.debts().filter_map(|(_, debt)| match &debt.artefact {
         Artefact::Share(name) => Some(name.clone()),
         Artefact::Copy(_) => None,
@@ -201,7 +217,7 @@ fn remove_remains(
             })
         }
     };
-    unpublished
+    unwanted
         .chain(owed)
         .filter(|name| !listed.contains(&ShareName::new(name).folded()))
         .filter_map(remains)

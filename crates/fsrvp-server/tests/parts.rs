@@ -3,12 +3,13 @@
 
 use fsrvp_idl::{
     ClientShadowCopyId, ClientShadowCopySetId, FileTime, Request, Response, ShadowCopyId,
-    ShadowCopySetId, Status,
+    ShadowCopySetId, ShareName, Status,
 };
+use fsrvp_proto::directory::{BaseShare, ExposedShare, Publication};
 use fsrvp_proto::durable::Table;
-use fsrvp_proto::job::Artefact;
+use fsrvp_proto::job::{Artefact, Failure};
 use fsrvp_proto::set::SetStatus;
-use fsrvp_proto::{Action, Agent, AgentConfig, Caller, EndReason, Event, Now};
+use fsrvp_proto::{Action, Agent, AgentConfig, Caller, EndReason, Event, Now, ShareDirectory};
 use fsrvp_samba::directory::StaticDirectory;
 use fsrvp_server::agent_cell::AgentCell;
 use fsrvp_server::clock::Clock;
@@ -16,10 +17,10 @@ use fsrvp_server::executor::Executor;
 use fsrvp_server::recovery::{self, Outcome, RecoveryError, Surroundings};
 use fsrvp_server::store::{MemoryStore, StateStore};
 use fsrvp_snapshot::memory::{Gate, Injection, Step};
-use fsrvp_snapshot::{BackendError, Backends, Memory};
+use fsrvp_snapshot::{BackendError, Backends, Memory, SnapshotBackend as _};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 const UNC: &str = r"\\LAB\docs";
@@ -222,6 +223,93 @@ async fn a_set_that_does_not_outlive_a_reboot_is_told_of() {
         idle: None,
     });
     assert!(std::iter::from_fn(|| agent.poll_action()).any(|action| action == ended));
+}
+
+/// What was withdrawn of a share when the power failed may be only what the directory lists; the
+/// rest goes with the set that the reboot ends, or with the copy that is lost.
+#[tokio::test]
+async fn what_is_left_of_a_share_goes_with_its_set() {
+    let next = |server: &Server| ("the next", server.memory.restarted());
+    let lost = |server: &Server| {
+        let memory = server.memory.restarted();
+        for copy in memory.enumerate().unwrap() {
+            memory.delete(&copy).unwrap();
+        }
+        ("the same", memory)
+    };
+    for (context, outside) in [
+        (BACKUP, next as fn(&Server) -> (&'static str, Memory)),
+        (CONTEXT, lost),
+    ] {
+        let server = Server::new();
+        server.recovered_in(context).await;
+        // The boot that the set was made in is recorded.
+        let same = server.recover_over(server.memory.restarted(), false);
+        same.unwrap();
+        let exposed = server.directory.exposed().unwrap();
+        let [share] = exposed.as_slice() else {
+            panic!("{exposed:?}")
+        };
+        server.directory.withdraw(&share.name).unwrap();
+        let watched = Watched {
+            inner: server.directory.clone(),
+            withdrawn: Mutex::default(),
+        };
+        let (boot_id, memory) = outside(&server);
+        let backends = Backends::new(vec![Arc::new(memory)]);
+        let surroundings = Surroundings {
+            backends: &backends,
+            directory: &watched,
+            boot_id,
+        };
+        let now = Now {
+            at: std::time::Duration::ZERO,
+            wall: FileTime(1),
+        };
+        let outcome = recovery::run(&*server.store, false, surroundings, now).unwrap();
+        assert_eq!(outcome.table.sets().count(), 0);
+        assert_eq!(
+            *watched.withdrawn.lock().unwrap(),
+            std::slice::from_ref(&share.name)
+        );
+    }
+}
+
+/// A share directory that remembers what was withdrawn.
+struct Watched {
+    inner: Arc<StaticDirectory>,
+    withdrawn: Mutex<Vec<String>>,
+}
+
+impl ShareDirectory for Watched {
+    fn lookup(&self, share: &ShareName) -> Result<BaseShare, Failure> {
+        self.inner.lookup(share)
+    }
+
+    fn publish(&self, shares: &[Publication]) -> Result<(), Failure> {
+        self.inner.publish(shares)
+    }
+
+    fn make_read_only(&self, names: &[String]) -> Result<(), Failure> {
+        self.inner.make_read_only(names)
+    }
+
+    fn withdraw(&self, name: &str) -> Result<(), Failure> {
+        self.withdrawn.lock().unwrap().push(name.to_owned());
+        self.inner.withdraw(name)
+    }
+
+    fn exposed(&self) -> Result<Vec<ExposedShare>, Failure> {
+        self.inner.exposed()
+    }
+
+    fn serving_process(&self) -> Option<u32> {
+        None
+    }
+
+    fn server_names(&self) -> Result<Vec<String>, Failure> {
+        self.inner.server_names()
+    }
 }
 
 /// A cut that was made and not recorded may lie on a volume that the start does not find. It must
