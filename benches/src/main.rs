@@ -7,9 +7,12 @@ mod commit;
 mod crowd;
 mod cycle;
 mod dirty;
+mod ground;
+mod growth;
 mod labs;
 mod null;
 mod pipe;
+mod plot;
 mod report;
 mod security;
 mod set;
@@ -59,6 +62,7 @@ enum Command {
 enum Part {
     Store,
     Clone,
+    Growth,
     Commit,
     Trace,
     Dirty,
@@ -92,10 +96,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => std::env::current_exe()?.with_file_name("fsrvpd"),
     };
     let mut report = Report::default();
-    if arguments.only.is_empty() || arguments.only.contains(&Part::Clone) {
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    if wanted(Part::Clone) {
         clones(arguments.quick, &mut report)?;
     }
-    if arguments.only != [Part::Clone] {
+    if wanted(Part::Growth) {
+        grow(arguments, &mut report)?;
+    }
+    let needs_none = |part| [Part::Clone, Part::Growth].contains(part);
+    if arguments.only.is_empty() || !arguments.only.iter().all(needs_none) {
         let labs = Labs::up(&agent)?;
         measure(arguments, &agent, &labs, &mut report)?;
     }
@@ -118,10 +127,26 @@ fn clones(quick: bool, report: &mut Report) -> Result<()> {
         files: number(10_000, 100),
         extents: number(100_000, 100),
         pairs: number(9, 1),
-        most_files: number(1_000_000, 10),
-        most_extents: number(100_000, 10),
     };
     clone::run(plan, report)
+}
+
+/// What needs no laboratory, and has files of its own.
+fn grow(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let number = |full: usize, smoke: usize| if arguments.quick { smoke } else { full };
+    let plan = growth::Plan {
+        files: number(1_000_000, 10),
+        extents: number(100_000, 10),
+        copies: number(1_000, 1),
+        dirty: number(1 << 30, 1 << 20),
+        rounds: number(5, 1),
+    };
+    let growth = growth::run(plan)?;
+    growth.tables(report);
+    let Some(directory) = arguments.readme.as_deref().and_then(Path::parent) else {
+        return Ok(());
+    };
+    Ok(growth.draw(&directory.join("growth.svg"))?)
 }
 
 fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report) -> Result<()> {

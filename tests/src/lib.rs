@@ -5,11 +5,13 @@
 //! because an agent has one shadow copy set in creation. The laboratory goes down when the last
 //! case has ended, whatever the outcome.
 
+pub mod descriptors;
 mod file_server;
 pub mod guide;
 mod injection;
 mod judge;
 pub mod operator;
+pub mod others;
 pub mod protected;
 pub mod restarts;
 mod root;

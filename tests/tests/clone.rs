@@ -2,16 +2,14 @@
 //! the other suites; what only clones do is here.
 
 use fsrvp_testkit::{Lab, LabOptions, Run, ShareKey, unix_http, unix_http_get};
+use fsrvp_tests::descriptors::descriptors_are_the_same;
 use fsrvp_tests::restarts::{Victim, set_with};
 use fsrvp_tests::walk::{Walk, exposed};
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
-use libtest_mimic::Failed;
 use std::fs::{self, OpenOptions};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 
 /// Judged in `clone_torture.rs`, where two shares of a volume may stand in one set.
 const ELSEWHERE: &str = "sets::two_shares_of_a_volume_share_a_copy";
@@ -45,88 +43,16 @@ fn main() -> ExitCode {
         .case("restarts_of_everything", |lab| {
             set_with(lab, Victim::Everything)
         })
-        .case("security_descriptors_are_the_same", descriptors)
+        .case(
+            "security_descriptors_are_the_same",
+            descriptors_are_the_same,
+        )
         .case("handles_of_root_hold_the_seal_up", held)
         .case("what_is_in_the_way_is_named", refusals)
         .case("only_what_a_list_names_is_copied", file_list)
+        .case("a_stop_waits_for_what_is_being_removed", removed)
         .and_nothing_is_left()
         .run()
-}
-
-/// What smbcacls says of everything in a share.
-fn acls(lab: &Lab, host: Ipv4Addr, share: &str, names: &[&str]) -> Result<Vec<String>, Failed> {
-    let of = |name: &&str| Ok(lab.smbcacls(lab.admin(), host, share, name).check()?.stdout);
-    names.iter().map(of).collect()
-}
-
-/// Passes connections to port 445 of a loopback address on to the laboratory, until the process
-/// ends.
-fn usual_port(lab: &Lab) -> Result<Ipv4Addr, Failed> {
-    let target = (Ipv4Addr::LOCALHOST, lab.port());
-    let [high, low, ..] = std::process::id().to_le_bytes();
-    let host = Ipv4Addr::new(127, 77, high, low | 2);
-    let listener = TcpListener::bind((host, 445))?;
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) else {
-                return;
-            };
-            for (mut from, mut to) in [(&client, &server), (&server, &client)]
-                .into_iter()
-                .filter_map(|(from, to)| Some((from.try_clone().ok()?, to.try_clone().ok()?)))
-            {
-                thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Both);
-                });
-            }
-        }
-    });
-    Ok(host)
-}
-
-fn descriptors(lab: &Lab) -> CaseResult {
-    let (share, walk, host) = (lab.share(ShareKey::A), Walk::of(lab), usual_port(lab)?);
-    let directory = share.path.join("descriptors");
-    fs::create_dir_all(directory.join("in"))?;
-    fs::write(directory.join("in/file"), "content")?;
-    fs::write(directory.join("other"), "content")?;
-    let names = [
-        "descriptors",
-        "descriptors/in",
-        "descriptors/in/file",
-        "descriptors/other",
-    ];
-    let everyone = "ACL:Everyone:ALLOWED/0x0/READ";
-    for (name, acl) in [
-        ("descriptors/in/file", everyone),
-        ("descriptors/in", "ACL:Everyone:ALLOWED/OI|CI/CHANGE"),
-    ] {
-        lab.smbcacls(lab.admin(), host, share.name, name)
-            .args(["--add", acl])
-            .check()?;
-    }
-    let before = acls(lab, host, share.name, &names)?;
-    if before
-        .iter()
-        .collect::<std::collections::BTreeSet<_>>()
-        .len()
-        < 3
-    {
-        return fail(format!("the descriptors do not differ: {before:?}"));
-    }
-    let created = walk.create("ro", &[share.name])?;
-    let [copy] = created.copies.as_slice() else {
-        return fail("one share, several copies");
-    };
-    let after = acls(lab, host, &exposed(share.name, copy), &names)?;
-    walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
-    walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
-    fs::remove_dir_all(directory)?;
-    if before != after {
-        return fail(format!("{before:#?}\nbut in the copy\n{after:#?}"));
-    }
-    Ok(())
 }
 
 /// The directory that an exposed share serves.
@@ -161,6 +87,33 @@ fn held(lab: &Lab) -> CaseResult {
         return fail("root can open a file of the sealed copy for writing");
     }
     walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))
+}
+
+/// A deletion is answered before the files are gone; an agent that ends in good order removes them
+/// first.
+fn removed(lab: &Lab) -> CaseResult {
+    const FILES: usize = 20_000;
+    let (share, walk) = (lab.share(ShareKey::B), Walk::of(lab));
+    for number in 0..FILES {
+        let directory = share.path.join("many").join((number / 1_000).to_string());
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(number.to_string()), "")?;
+    }
+    let created = walk.create("ro", &[share.name])?;
+    let [copy] = created.copies.as_slice() else {
+        return fail("one share, several copies");
+    };
+    walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
+    walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
+    lab.stop_agent(false)?;
+    let area = lab.volume("btrfs2").join(".fsrvpd").join(lab.server_name());
+    let left = fs::read_dir(area.join("clone/trash"))?.count();
+    lab.start_agent()?;
+    fs::remove_dir_all(share.path.join("many"))?;
+    if left == 0 {
+        return Ok(());
+    }
+    fail(format!("{left} directories are left in the trash"))
 }
 
 /// A share with each of the things that cannot be cloned: refused, and the path is in the log and in

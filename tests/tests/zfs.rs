@@ -2,6 +2,8 @@
 //! `rpcclient`, and a restart of smbd in the middle, all through smbd.
 
 use fsrvp_testkit::{Isolation, Lab, LabOptions, Run, ShareKey};
+use fsrvp_tests::descriptors::descriptors_are_the_same;
+use fsrvp_tests::others::what_is_said;
 use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
 use std::process::ExitCode;
@@ -26,6 +28,13 @@ fn main() -> ExitCode {
             Walk::of(lab).run(ShareKey::Subdir, false)
         })
         .case("a_data_set_that_is_not_mounted", not_mounted)
+        .case(
+            "security_descriptors_are_the_same",
+            descriptors_are_the_same,
+        )
+        .case("what_is_said_of_it", |lab| {
+            what_is_said(lab, "zfs", "Software")
+        })
         .and_nothing_is_left()
         .case("nothing_is_left_on_the_pools", nothing_is_left)
         .run()

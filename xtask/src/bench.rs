@@ -9,7 +9,8 @@ pub(crate) struct Bench {
     /// Everything once, in seconds, without judging times
     #[arg(long)]
     quick: bool,
-    /// Only these parts: store, commit, trace, dirty, cycle, null, crowd, security, btrfs-set, clone
+    /// Only these parts: store, clone, growth, commit, trace, dirty, cycle, null, crowd, security,
+    /// btrfs-set
     #[arg(long, value_name = "PART,…")]
     only: Option<String>,
     /// Put the table into benches/README.md

@@ -6,6 +6,7 @@ use fsrvp_idl::Request;
 use fsrvp_server::daemon::{self, Options};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -19,6 +20,7 @@ fn main() {
         check_only: false,
         boot_id: None,
         begin_anew: false,
+        finish_within: Duration::ZERO,
         inspect: Some(ask),
     };
     if let Err(error) = daemon::run(&options) {

@@ -37,6 +37,8 @@ pub struct Options {
     pub boot_id: Option<String>,
     /// Begin with an empty table although copies exist.
     pub begin_anew: bool,
+    /// How long the removal of deleted copies is waited for at the end.
+    pub finish_within: Duration,
     /// For tests: sees each request that decodes.
     pub inspect: Option<Inspect>,
 }
@@ -113,7 +115,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         inspect: options.inspect,
         history: Arc::new(History::telling(system_log)),
     };
-    let result = runtime.block_on(serve(&config, &options.config, log, run));
+    let result = runtime.block_on(serve(&config, options, log, run));
     // Threads that hang in a system call are left behind.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
@@ -131,7 +133,12 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result<(), DaemonError> {
+async fn serve(
+    config: &Config,
+    options: &Options,
+    log: LogHandle,
+    run: Run,
+) -> Result<(), DaemonError> {
     let started = Instant::now();
     let prometheus = metrics::install().map_err(|error| setup("the figures", &error))?;
     let mut terminate =
@@ -161,7 +168,7 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
         .map(|server| (server.name().to_owned(), server.administered()))
         .collect();
     let targets = servers.iter().map(RunningServer::target).collect();
-    let reload = Reload::new(path.to_owned(), config.clone(), Some(log), targets);
+    let reload = Reload::new(options.config.clone(), config.clone(), Some(log), targets);
     let reload = Arc::new(reload);
     let admin = Admin::new(Parts {
         servers: administered,
@@ -207,6 +214,11 @@ async fn serve(config: &Config, path: &Path, log: LogHandle, run: Run) -> Result
     };
     if tokio::time::timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
         tracing::warn!("something did not end in time and is left to the next start");
+    }
+    let limit = options.finish_within;
+    let finish = move || servers.iter().all(|server| server.finish(limit));
+    if let Ok(false) = tokio::task::spawn_blocking(finish).await {
+        tracing::info!("files of deleted copies are left and removed after the next start");
     }
     tracing::info!("ended");
     Ok(())

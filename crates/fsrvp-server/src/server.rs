@@ -357,6 +357,13 @@ impl RunningServer {
             let _ = tokio::task::spawn_blocking(move || store.join()).await;
         }
     }
+
+    /// Waits until the backends do nothing in the background any more, `limit` at most; whether it is
+    /// so. Blocks.
+    #[must_use]
+    pub fn finish(&self, limit: Duration) -> bool {
+        self.backends.finish(limit)
+    }
 }
 
 struct Parts {

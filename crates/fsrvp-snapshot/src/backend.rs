@@ -106,6 +106,15 @@ pub enum BackendError {
         /// Why.
         reason: String,
     },
+    /// What should be mounted there is not: the directory would be taken for something else, so that
+    /// no other backend may have it either.
+    #[error("{path}: {reason}")]
+    Absent {
+        /// Where it should be.
+        path: PathBuf,
+        /// What.
+        reason: String,
+    },
     /// The directory does not exist.
     #[error("{0} does not exist")]
     NotFound(PathBuf),
@@ -170,6 +179,7 @@ impl BackendError {
     pub fn object(&self) -> Option<&Path> {
         match self {
             Self::Unsupported { path, .. }
+            | Self::Absent { path, .. }
             | Self::NotFound(path)
             | Self::Conflict(path)
             | Self::Denied { path, .. }
@@ -188,7 +198,9 @@ impl BackendError {
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         let kind = match &error {
-            BackendError::Unsupported { .. } => FailureKind::Unsupported,
+            BackendError::Unsupported { .. } | BackendError::Absent { .. } => {
+                FailureKind::Unsupported
+            }
             BackendError::NotFound(_) => FailureKind::NotFound,
             BackendError::NoSpace(_) => FailureKind::NoSpace,
             BackendError::Deadline => FailureKind::Deadline,
@@ -240,6 +252,7 @@ fn hint(error: &BackendError) -> Option<&'static str> {
             _ => None,
         },
         BackendError::Unsupported { .. }
+        | BackendError::Absent { .. }
         | BackendError::Cancelled
         | BackendError::Denied { .. }
         | BackendError::Tool { .. }
@@ -404,6 +417,13 @@ pub trait SnapshotBackend: Send + Sync {
     fn usage(&self, path: &Path) -> Result<Option<Usage>, BackendError> {
         let _ = path;
         Ok(None)
+    }
+
+    /// Waits until what is done in the background is done, `limit` at most; whether it is. What is
+    /// left is done after the next start.
+    fn finish(&self, limit: Duration) -> bool {
+        let _ = limit;
+        true
     }
 
     /// The folder in which the previous versions of a share show, for `shadow:snapdir`.

@@ -6,6 +6,7 @@ use fsrvp_proto::job::BackendName;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the configuration says of a share's backend: `auto`, `none` or a backend's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,6 +102,17 @@ impl Backends {
     /// Their names, in probing order first.
     pub fn names(&self) -> impl Iterator<Item = BackendName> {
         self.all.iter().map(|backend| backend.name())
+    }
+
+    /// Waits until no backend does anything in the background any more, `limit` at most; whether it
+    /// is so.
+    #[must_use]
+    pub fn finish(&self, limit: Duration) -> bool {
+        let started = Instant::now();
+        let left = || limit.saturating_sub(started.elapsed());
+        // Each of them, also when there is no time left.
+        let unfinished = self.all.iter().filter(|backend| !backend.finish(left()));
+        unfinished.count() == 0
     }
 
     /// The backend for a share's directory. With [`Choice::Auto`] a backend that says

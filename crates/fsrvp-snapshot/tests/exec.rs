@@ -78,6 +78,42 @@ fn the_example_keeps_metadata_and_its_seal_waits_for_writers() {
     assert!(!copy.exists());
 }
 
+/// Only root walks to a copy past its mount, and an area that is somebody else's is not used.
+#[test]
+fn the_examples_area_is_its_own() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let top = ground.xfs("a");
+    let share = top.join("share");
+    fs::create_dir(&share).unwrap();
+    let backend = backend(&ground, &[&example()]);
+    let copied = source(&backend, &share);
+    exposed(&backend, &copied);
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    let area = top.join(".fsrvpd-trees");
+    assert_eq!(mode(&area), 0o700);
+    for server in fs::read_dir(&area).unwrap() {
+        let server = server.unwrap().path();
+        assert_eq!(mode(&server), 0o700);
+        assert_eq!(mode(&server.join(copied.copy.to_string())), 0o700);
+    }
+    backend.delete(&copy_ref(&copied)).unwrap();
+    fs::remove_dir_all(&area).unwrap();
+    fs::create_dir(&area).unwrap();
+    for (owner, mode) in [(1234, 0o700), (0, 0o770), (0, 0o702)] {
+        std::os::unix::fs::chown(&area, Some(owner), None).unwrap();
+        fs::set_permissions(&area, fs::Permissions::from_mode(mode)).unwrap();
+        let sources = [source(&backend, &share)];
+        let refused = backend.prepare(&sources, &Deadline::default());
+        assert!(
+            matches!(refused, Err(BackendError::Conflict(_))),
+            "{owner} {mode:o}: {refused:?}"
+        );
+    }
+}
+
 /// A program that does what files beside it say, and writes down what it is asked.
 struct Fake {
     ground: Ground,

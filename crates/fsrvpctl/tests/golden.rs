@@ -125,6 +125,7 @@ impl Stage {
             check_only: false,
             boot_id: None,
             begin_anew: false,
+            finish_within: Duration::ZERO,
             inspect: None,
         };
         std::thread::spawn(move || fsrvp_server::daemon::run(&options).unwrap());

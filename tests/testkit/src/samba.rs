@@ -178,9 +178,9 @@ impl Conf<'_> {
             AgentKind::Samba { .. } => ("btrfs", share.path.clone()),
             AgentKind::Fsrvpd(_) => {
                 let modules = match self.storage {
-                    Storage::Btrfs | Storage::Zfs => "",
-                    // Clones take Windows' security descriptors along as they are stored.
-                    Storage::Xfs | Storage::Ext4 => "acl_xattr",
+                    Storage::Btrfs => "",
+                    // Copies take Windows' security descriptors along as they are stored.
+                    Storage::Zfs | Storage::Xfs | Storage::Ext4 => "acl_xattr",
                 };
                 (modules, self.previous_versions(dir, share))
             }

@@ -18,7 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use uuid::Uuid;
 
-/// Holds the uuid of the source of a copy that is sealed, as text.
+/// Holds the id of a copy that is sealed and the uuid of its source, as text. A subvolume that is
+/// made from the copy, such as a share that is rolled back, inherits it, and so do the share's copies.
 const SOURCE_XATTR: &str = "trusted.fsrvpd.source";
 /// What the read-only form is called until it has changed places, and the discarded one after.
 const SEAL_SUFFIX: &str = ".s";
@@ -49,28 +50,50 @@ pub(super) fn open(
         Err(Errno::NOTDIR | Errno::LOOP) => return Err(BackendError::Conflict(path)),
         Err(errno) => return Err(failed("open", &path)(errno)),
     };
-    match volume_of(root.as_fd()).map_err(failed("GET_SUBVOL_INFO", &path))? {
+    let found = match parse_name(name) {
+        Some(copy) => volume_of(root.as_fd(), copy),
+        None => Ok(None),
+    };
+    match found.map_err(failed("GET_SUBVOL_INFO", &path))? {
         Some(found) if found == volume => Ok(Some(root)),
         _ => Err(BackendError::Conflict(path)),
     }
 }
 
-/// The volume that the subvolume `root` is a copy of; nothing if it is no snapshot.
-pub(super) fn volume_of(root: BorrowedFd<'_>) -> rustix::io::Result<Option<VolumeKey>> {
+/// The volume that the subvolume `root`, with the name of `copy`, is a copy of; nothing if it is no
+/// snapshot.
+pub(super) fn volume_of(
+    root: BorrowedFd<'_>,
+    copy: ShadowCopyId,
+) -> rustix::io::Result<Option<VolumeKey>> {
     if !btrfs::is_subvolume_root(root)? {
         return Ok(None);
     }
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    let subvolume = match fgetxattr(root, SOURCE_XATTR, &mut text[..]) {
-        Ok(_) => Uuid::try_parse_ascii(&text).unwrap_or_default(),
-        Err(Errno::NODATA) => Uuid::from_bytes(btrfs::subvolume_info(root)?.parent_uuid),
+    let mut text = [0; MARK];
+    let marked = match fgetxattr(root, SOURCE_XATTR, &mut text[..]) {
+        Ok(length) => source_in(text.get(..length).unwrap_or_default(), copy),
+        // Longer than any mark of ours.
+        Err(Errno::NODATA | Errno::RANGE) => None,
         Err(errno) => return Err(errno),
+    };
+    let subvolume = match marked {
+        Some(source) => source,
+        None => Uuid::from_bytes(btrfs::subvolume_info(root)?.parent_uuid),
     };
     let file_system = file_system_id(root)?;
     Ok((!subvolume.is_nil()).then_some(VolumeKey {
         file_system,
         subvolume,
     }))
+}
+
+/// Length of a mark: two ids and a blank.
+const MARK: usize = 2 * uuid::fmt::Hyphenated::LENGTH + 1;
+
+/// The source that a mark names, if it is about `copy`.
+fn source_in(mark: &[u8], copy: ShadowCopyId) -> Option<Uuid> {
+    let (id, source) = std::str::from_utf8(mark).ok()?.split_once(' ')?;
+    (names::copy_id(id) == Some(copy)).then(|| source.parse().ok())?
 }
 
 /// Checks that the share's directory is there in a copy.
@@ -108,11 +131,17 @@ pub(super) fn seal(area: &Area, copy: ShadowCopyId, volume: VolumeKey) -> Result
     let half_done = destroy(area, &other, volume)?;
     if !info.read_only {
         refuse_nested(root.as_fd(), &path)?;
+        let mark = format!("{copy} {}", volume.subvolume);
+        mark_source(&root, &mark).map_err(failed("setxattr", &path))?;
         exchange(area, &root, [&name, &other], volume, &path)?;
     } else if !half_done {
         return Ok(());
     }
     btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &path))
+}
+
+fn mark_source(root: &OwnedFd, mark: &str) -> rustix::io::Result<()> {
+    fsetxattr(root, SOURCE_XATTR, mark.as_bytes(), XattrFlags::empty())
 }
 
 fn exchange(
@@ -122,9 +151,6 @@ fn exchange(
     volume: VolumeKey,
     path: &Path,
 ) -> Result<(), BackendError> {
-    let mark = volume.subvolume.to_string();
-    fsetxattr(root, SOURCE_XATTR, mark.as_bytes(), XattrFlags::empty())
-        .map_err(failed("setxattr", path))?;
     crash::point("btrfs.seal.after_mark");
     btrfs::snapshot_create(root.as_fd(), area.fd.as_fd(), other, SnapshotMode::ReadOnly)
         .map_err(failed("snapshot", path))?;
@@ -210,6 +236,19 @@ fn destroy(area: &Area, name: &str, volume: VolumeKey) -> Result<bool, BackendEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_is_of_one_copy() {
+        let copy = ShadowCopyId(Uuid::from_u128(7));
+        let mark = format!("{copy} {}", Uuid::from_u128(8));
+        assert_eq!(mark.len(), MARK);
+        assert_eq!(source_in(mark.as_bytes(), copy), Some(Uuid::from_u128(8)));
+        let other = ShadowCopyId(Uuid::from_u128(9));
+        assert_eq!(source_in(mark.as_bytes(), other), None);
+        for foreign in ["", " ", "7 8", &copy.to_string()] {
+            assert_eq!(source_in(foreign.as_bytes(), copy), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn names_in_an_area() {

@@ -133,7 +133,7 @@ fn copies_in(
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let volume = openat(area, name.as_str(), flags, Mode::empty())
-            .and_then(|root| copy::volume_of(root.as_fd()));
+            .and_then(|root| copy::volume_of(root.as_fd(), copy));
         match volume {
             Ok(Some(volume)) => found.push((copy, volume)),
             // Deleted since it was listed.

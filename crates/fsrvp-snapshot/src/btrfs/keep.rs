@@ -185,9 +185,23 @@ fn make(area: &Area, source: &OwnedFd, mark: &Mark) -> Result<(), BackendError> 
         None => {}
     }
     // One name for all: what a crash left is in nobody's way for longer than to the next.
+    destroy(area, UNFINISHED)?;
+    let done = make_as(area, source, mark, &entry);
+    if done.is_err()
+        && let Err(error) = destroy(area, UNFINISHED)
+    {
+        tracing::error!(
+            path = %area.path.display(),
+            error = &error as &dyn std::error::Error,
+            "an unfinished snapshot is left until the next one is kept"
+        );
+    }
+    done
+}
+
+fn make_as(area: &Area, source: &OwnedFd, mark: &Mark, entry: &str) -> Result<(), BackendError> {
     let unfinished = UNFINISHED;
-    let unfinished_path = area.path.join(unfinished);
-    destroy(area, unfinished)?;
+    let (path, unfinished_path) = (area.path.join(entry), area.path.join(unfinished));
     btrfs::snapshot_create(
         source.as_fd(),
         area.fd.as_fd(),
@@ -205,11 +219,9 @@ fn make(area: &Area, source: &OwnedFd, mark: &Mark) -> Result<(), BackendError> 
         .map_err(failed("SUBVOL_SETFLAGS", &unfinished_path))?;
     crash::point("btrfs.keep.after_mark");
     let flags = RenameFlags::NOREPLACE;
-    renameat_with(&area.fd, unfinished, &area.fd, entry.as_str(), flags).map_err(|errno| {
-        match errno {
-            Errno::EXIST => BackendError::Conflict(path.clone()),
-            errno => failed("rename", &path)(errno),
-        }
+    renameat_with(&area.fd, unfinished, &area.fd, entry, flags).map_err(|errno| match errno {
+        Errno::EXIST => BackendError::Conflict(path.clone()),
+        errno => failed("rename", &path)(errno),
     })?;
     crash::point("btrfs.keep.after_rename");
     btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &path))

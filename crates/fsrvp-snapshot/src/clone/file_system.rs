@@ -258,17 +258,20 @@ fn mount_of(table: &MountTable, id: Uuid) -> Option<&Mount> {
     distinct(table).find(|mount| id_of(table, mount) == Some(id))
 }
 
-/// One mount of each file system that may hold clones: those with a device of their own, and those
-/// whose type is known to clone.
+/// Whether a file system may hold copies, for it is looked at when they are enumerated: those with a
+/// device of their own, and those whose type is known to clone.
+pub(super) fn is_found_again(mount: &Mount) -> bool {
+    let has_device = !mount.device.starts_with("0:");
+    has_device || matches!(mount.fs_type.as_str(), "btrfs" | "bcachefs" | "zfs")
+}
+
+/// One mount of each file system that may hold copies.
 pub(super) fn distinct(table: &MountTable) -> impl Iterator<Item = &Mount> {
     let mut seen = HashSet::new();
     table
         .0
         .iter()
-        .filter(|mount| {
-            let has_device = !mount.device.starts_with("0:");
-            has_device || matches!(mount.fs_type.as_str(), "btrfs" | "bcachefs" | "zfs")
-        })
+        .filter(|mount| is_found_again(mount))
         .filter(move |mount| seen.insert(mount.device.as_str()))
 }
 

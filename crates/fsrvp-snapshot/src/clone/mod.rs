@@ -62,6 +62,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use uuid::{Uuid, uuid};
 use volume::VolumeKey;
 
@@ -127,11 +128,6 @@ impl TreeClone {
             leftovers: Leftovers::default(),
             reaper: Reaper::default(),
         }
-    }
-
-    /// Waits until the space of everything that was deleted is free again.
-    pub fn settle(&self) {
-        self.reaper.settle();
     }
 
     fn copy_ref(&self, copy: ShadowCopyId, volume: VolumeKey) -> CopyRef {
@@ -259,6 +255,10 @@ impl SnapshotBackend for TreeClone {
             .into_iter()
             .map(|(copy, volume)| self.copy_ref(copy, volume))
             .collect())
+    }
+
+    fn finish(&self, limit: Duration) -> bool {
+        self.reaper.settle_within(limit)
     }
 
     fn previous_versions(&self, _: &Path, share: &ShareName) -> Option<PathBuf> {

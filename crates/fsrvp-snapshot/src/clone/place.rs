@@ -1,6 +1,7 @@
 //! Where a share's directory stands on its file system.
 
 use super::area::OUTER;
+use super::file_system::is_found_again;
 use super::volume::VolumeKey;
 use crate::backend::BackendError;
 use crate::error::unsupported;
@@ -22,7 +23,7 @@ impl Place {
     /// Opens and identifies `path`.
     ///
     /// # Errors
-    /// `NotFound`; `Unsupported` for a read-only file system, one without an id, a copy of ours.
+    /// `NotFound`; `Unsupported` for a read-only file system, one without an id or a disk, a copy of ours.
     pub(super) fn find(path: &Path, mounts: &MountTable) -> Result<Self, BackendError> {
         let location = Location::find(path, mounts)?;
         let mount = &location.mount;
@@ -31,6 +32,13 @@ impl Place {
                 path,
                 "is on a file system that is mounted read-only",
             ));
+        }
+        if !is_found_again(mount) {
+            let reason = format!(
+                "is on {}, where copies could not be found again after a restart",
+                mount.fs_type
+            );
+            return Err(unsupported(path, reason));
         }
         let volume = VolumeKey::of(location.directory.as_fd(), path)?;
         let below_root = location

@@ -8,6 +8,7 @@ use rustix::io::{Errno, Result};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 use uuid::Uuid;
 
 type Trash = Arc<OwnedFd>;
@@ -80,14 +81,16 @@ impl Reaper {
 
     /// Waits until everything is removed that was asked for.
     pub(super) fn settle(&self) {
-        let mut count = lock(&self.pending.count);
-        while *count > 0 {
-            count = self
-                .pending
-                .done
-                .wait(count)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        self.settle_within(Duration::MAX);
+    }
+
+    /// The same, `limit` at most; whether everything is.
+    pub(super) fn settle_within(&self, limit: Duration) -> bool {
+        let count = lock(&self.pending.count);
+        let is_busy = |count: &mut usize| *count > 0;
+        let waited = self.pending.done.wait_timeout_while(count, limit, is_busy);
+        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *count == 0
     }
 }
 

@@ -26,6 +26,17 @@ impl Zfs {
         let location = Location::find(directory, &mounts)?;
         let mount = &location.mount;
         if !is_zfs(mount) {
+            if is_running(&mounts) {
+                match self.refuse_absent(&location, &mounts) {
+                    // A tool that does not work is no reason to refuse what is on other file systems.
+                    Err(error) if !matches!(error, BackendError::Absent { .. }) => tracing::warn!(
+                        path = %directory.display(),
+                        error = &error as &dyn std::error::Error,
+                        "cannot say whether a data set belongs here"
+                    ),
+                    other => other?,
+                }
+            }
             let reason = format!("is on {}, not on ZFS", mount.fs_type);
             return Err(unsupported(directory, reason));
         }
@@ -87,14 +98,24 @@ impl Zfs {
                 && point != location.mount.point;
             let is_there = || mounts.0.iter().any(|mount| mount.point == point);
             if concerns && mounted == "no" && can_mount == "on" && !is_there() {
-                let reason = format!(
-                    "data set {name} belongs there and is not mounted; mount it (zfs mount {name})"
-                );
-                return Err(unsupported(point, reason));
+                return Err(BackendError::Absent {
+                    path: point.to_owned(),
+                    reason: format!(
+                        "data set {name} belongs there and is not mounted; mount it (zfs mount \
+                         {name})"
+                    ),
+                });
             }
         }
         Ok(())
     }
+}
+
+/// Whether there may be data sets at all: the driver of OpenZFS or the daemon of zfs-fuse is there,
+/// or something is mounted.
+fn is_running(mounts: &MountTable) -> bool {
+    let doors = ["/dev/zfs", "/run/zfs/zfs_socket"];
+    doors.iter().any(|door| Path::new(door).exists()) || mounts.0.iter().any(is_zfs)
 }
 
 /// Path of the directory below the root of the data set, also through a bind mount of a part.

@@ -169,6 +169,8 @@ impl Complaint {
         if status == Some(2) {
             return Self::Usage;
         }
+        // What stands between quotes is somebody's name, whatever its words.
+        let said: String = said.split('\'').step_by(2).collect();
         let means = |(texts, _): &&(&[&str], Self)| texts.iter().any(|text| said.contains(text));
         words
             .iter()
@@ -235,6 +237,11 @@ mod tests {
                 1,
                 "cannot create snapshots : permission denied\n",
                 Complaint::Denied,
+            ),
+            (
+                1,
+                "cannot open 'tank/quota/is busy@s': dataset does not exist\n",
+                Complaint::Missing,
             ),
             (1, "internal error: out of memory\n", Complaint::Other),
             (1, "", Complaint::Other),

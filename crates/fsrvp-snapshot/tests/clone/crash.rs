@@ -126,7 +126,7 @@ fn recover(point: &str, ground: &Ground) {
         backend.delete(&copy_ref(source)).unwrap();
     }
     assert_eq!(backend.enumerate().unwrap(), [], "{point}");
-    backend.settle();
+    assert!(backend.finish(std::time::Duration::from_secs(60)));
     let names = |path: &Path| fs::read_dir(path).unwrap().count();
     if area(ground).exists() {
         assert_eq!(names(&area(ground)), 1, "{point}");

@@ -4,7 +4,7 @@ use crate::bed::{FileSystem, backend, backend_with, config, lab};
 use crate::common::{Ground, exposed, run, source};
 use crate::phases::later;
 use fsrvp_snapshot::clone::{HardLinks, Rules};
-use fsrvp_snapshot::{CloneConfig, TreeClone};
+use fsrvp_snapshot::{CloneConfig, SnapshotBackend, TreeClone};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -195,8 +195,8 @@ fn deep_paths() {
     let copy = exposed(&backend, &source);
     run("python3", &["-c", check, copy.to_str().unwrap(), name]);
     let copy = crate::common::copy_ref(&source);
-    fsrvp_snapshot::SnapshotBackend::delete(&backend, &copy).unwrap();
-    backend.settle();
+    backend.delete(&copy).unwrap();
+    assert!(backend.finish(std::time::Duration::from_secs(60)));
     let area = ground.path(&format!("a/.fsrvpd/{}/clone/trash", folder(&ground)));
     assert_eq!(fs::read_dir(area).unwrap().count(), 0);
 }

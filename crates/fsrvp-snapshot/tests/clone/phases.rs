@@ -308,7 +308,7 @@ pub(crate) fn area(ground: &Ground) -> PathBuf {
 
 fn nothing_is_left(case: &Case) {
     assert_eq!(case.backend.enumerate().unwrap(), []);
-    case.backend.settle();
+    assert!(case.backend.finish(Duration::from_secs(60)));
     let names = |path: &Path| {
         let entries = fs::read_dir(path).unwrap();
         entries

@@ -19,6 +19,15 @@ fn attributes(directory: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+fn acl(directory: &Path) -> String {
+    let mut getfacl = Command::new("getfacl");
+    let output = getfacl
+        .args(["--numeric", "file"])
+        .current_dir(directory)
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
 pub(crate) fn metadata() {
     let ground = Ground::new();
     let pool = Pool::new(&ground, "a");
@@ -34,9 +43,12 @@ pub(crate) fn metadata() {
     for attribute in ["user.DOSATTRIB", "security.NTACL", "trusted.own"] {
         run("setfattr", &["-n", attribute, "-v", "0x0001ff", name]);
     }
+    run("setfacl", &["-m", "u:1235:rw,g:4322:r", name]);
     let backend = backend(&ground);
     let copied = source(&backend, &share);
     let copy = exposed(&backend, &copied);
+    assert!(acl(&share).contains("user:1235:rw-"), "{}", acl(&share));
+    assert_eq!(acl(&share), acl(&copy));
     let [original, found] = [&file, &copy.join("file")].map(|path| fs::metadata(path).unwrap());
     let facts = |of: &fs::Metadata| (of.uid(), of.gid(), of.mode(), of.mtime(), of.mtime_nsec());
     assert_eq!(facts(&original), facts(&found));

@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         ("off_zfs_it_says_what_is_there", source::off_zfs),
         ("what_is_not_mounted_is_not_copied", source::not_mounted),
         (
+            "what_is_not_mounted_is_not_left_to_others",
+            source::not_mounted_elsewhere,
+        ),
+        (
             "what_goes_after_prepare_is_not_copied",
             source::goes_after_prepare,
         ),

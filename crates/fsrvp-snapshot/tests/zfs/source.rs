@@ -2,13 +2,18 @@
 
 use crate::bed::{Pool, backend, destroy, zfs};
 use crate::common::{Ground, exposed, run, source};
-use fsrvp_snapshot::{BackendError, Deadline, SnapshotBackend, Zfs};
+use fsrvp_snapshot::{
+    BackendError, Backends, Choice, CloneConfig, Deadline, SnapshotBackend, TreeClone, Zfs,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn refusal(backend: &Zfs, path: &Path) -> (PathBuf, String) {
     match backend.probe(path) {
-        Err(BackendError::Unsupported { path, reason }) => (path, reason),
+        Err(BackendError::Unsupported { path, reason } | BackendError::Absent { path, reason }) => {
+            (path, reason)
+        }
         other => panic!("{}: {other:?}", path.display()),
     }
 }
@@ -50,6 +55,45 @@ pub(crate) fn not_mounted() {
     backend.probe(&pool.root).unwrap();
 }
 
+/// The pool hangs below another file system: what would be copied instead is not on ZFS at all, and
+/// the backend of that file system must not have it.
+pub(crate) fn not_mounted_elsewhere() {
+    let ground = Ground::new();
+    let top = ground.xfs("x");
+    let pool = Pool::new(&ground, "a");
+    let name = format!("{}/vm", pool.name);
+    let share = top.join("vm");
+    zfs(&["create", &name]);
+    zfs(&[
+        "set",
+        &format!("mountpoint={}", share.to_str().unwrap()),
+        &name,
+    ]);
+    let backends = Backends::new(vec![
+        Arc::new(backend(&ground)),
+        Arc::new(TreeClone::new(CloneConfig::new("fs", ground.path("run")))),
+    ]);
+    let chosen = |path: &Path| {
+        let selected = backends.select(path, &Choice::Auto);
+        selected.map(|selected| selected.name.0.clone())
+    };
+    assert_eq!(chosen(&share).unwrap(), "zfs");
+    zfs(&["umount", &name]);
+    fs::create_dir_all(share.join("deep")).unwrap();
+    for path in [&share, &share.join("deep"), &top] {
+        match chosen(path) {
+            Err(BackendError::Absent { path, .. }) => assert_eq!(path, share),
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+    let beside = top.join("beside");
+    fs::create_dir(&beside).unwrap();
+    assert_eq!(chosen(&beside).unwrap(), "clone");
+    fs::remove_dir_all(&share).unwrap();
+    zfs(&["mount", &name]);
+    assert_eq!(chosen(&share).unwrap(), "zfs");
+}
+
 pub(crate) fn goes_after_prepare() {
     let ground = Ground::new();
     let pool = Pool::new(&ground, "a");
@@ -62,7 +106,11 @@ pub(crate) fn goes_after_prepare() {
         let error = backend
             .commit(&sources, true, &Deadline::default())
             .unwrap_err();
-        assert!(matches!(error, BackendError::Unsupported { .. }), "{error}");
+        let refused = matches!(
+            error,
+            BackendError::Unsupported { .. } | BackendError::Absent { .. }
+        );
+        assert!(refused, "{error}");
         assert_eq!(pool.list("snapshot"), [""; 0]);
     };
     let name = format!("{}/vm", pool.name);
