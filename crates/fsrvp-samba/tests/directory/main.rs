@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod clients;
+mod helper;
+#[path = "../lab/mod.rs"]
 mod lab;
 
 use fsrvp_idl::{FileTime, ShadowCopyId, ShareName};
@@ -12,9 +15,7 @@ use fsrvp_samba::directory::{
     HelperConfig, Operation, SambaConfig, SambaDirectory, StaticDirectory,
 };
 use lab::Lab;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 fn publication(base: &str, name: &str, path: &Path, writable: bool) -> Publication {
     Publication {
@@ -338,136 +339,6 @@ fn the_share_security_descriptor_is_copied_and_removed() {
     });
 }
 
-/// An SMB client that has a file open for writing until it is told to close it.
-struct Writer {
-    child: std::process::Child,
-    input: std::process::ChildStdin,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Writer {
-    fn open(lab: &Lab, share: &str, file: &str) -> Self {
-        let mut child = lab
-            .client(share)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut writer = Self {
-            input: child.stdin.take().unwrap(),
-            output: BufReader::new(child.stdout.take().unwrap()),
-            child,
-        };
-        let answer = writer.ask(&format!("open {file}"), "open file");
-        assert!(answer.contains("for read/write"), "{answer}");
-        writer
-    }
-
-    /// Sends a command; gives the line of the answer that contains `mark` or an NT status.
-    fn ask(&mut self, command: &str, mark: &str) -> String {
-        writeln!(self.input, "{command}").unwrap();
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "{command}");
-            if line.contains(mark) || line.contains("NT_STATUS") {
-                return line;
-            }
-        }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn clients_see_the_share_turn_read_only_and_vanish() {
-    with_both(|lab, directory| {
-        let copy = lab.data().join("copy");
-        let share = "docs@{Cafe}";
-        directory
-            .publish(&[publication("docs", share, &copy, true)])
-            .unwrap();
-        std::fs::write(lab.path().join("new.txt"), "new").unwrap();
-        let put = lab.smb(share, "put new.txt; get old.txt back.txt");
-        assert!(!put.contains("NT_STATUS"), "{put}");
-        let back = std::fs::read_to_string(lab.path().join("back.txt"));
-        assert_eq!(back.unwrap(), "old");
-
-        let mut writer = Writer::open(lab, share, "old.txt");
-        std::fs::write(lab.data().join("docs/keep.txt"), "keep").unwrap();
-        let mut other = Writer::open(lab, "docs", "keep.txt");
-        let start = std::time::Instant::now();
-        directory.make_read_only(&[share.to_owned()]).unwrap();
-        println!("make_read_only with a client: {:?}", start.elapsed());
-        let open = open_files_below(&copy, directory.serving_process().unwrap());
-        assert!(open.is_empty(), "{open:?}");
-        let answer = writer.ask("open old.txt", "open file");
-        assert!(
-            answer.contains("NETWORK_NAME_DELETED") || answer.contains("CONNECTION"),
-            "{answer}"
-        );
-        // Others are not disturbed.
-        let answer = other.ask("open keep.txt", "open file");
-        assert!(answer.contains("for read/write"), "{answer}");
-
-        let put = lab.smb(share, "put new.txt late.txt");
-        assert!(
-            put.contains("NT_STATUS_ACCESS_DENIED") || put.contains("MEDIA_WRITE_PROTECTED"),
-            "{put}"
-        );
-        let get = lab.smb(share, "get old.txt back.txt");
-        assert!(!get.contains("NT_STATUS"), "{get}");
-
-        directory.withdraw(share).unwrap();
-        let gone = lab.smb(share, "ls");
-        assert!(gone.contains("NT_STATUS_BAD_NETWORK_NAME"), "{gone}");
-    });
-}
-
-#[test]
-fn clients_are_cut_without_a_message_socket_too() {
-    if !lab::can_run() {
-        return;
-    }
-    let lab = samba_lab();
-    let directory = SambaDirectory::open(config(&lab, false)).unwrap();
-    let copy = lab.data().join("copy");
-    let share = "docs@{Cafe}";
-    directory
-        .publish(&[publication("docs", share, &copy, true)])
-        .unwrap();
-    let mut writer = Writer::open(&lab, share, "old.txt");
-    // What has our socket's name cannot be removed, so smbcontrol has to do.
-    let socket = lab
-        .path()
-        .join("lock/msg.sock")
-        .join(std::process::id().to_string());
-    std::fs::create_dir(&socket).unwrap();
-    directory.make_read_only(&[share.to_owned()]).unwrap();
-    assert!(socket.is_dir());
-    let open = open_files_below(&copy, directory.serving_process().unwrap());
-    assert!(open.is_empty(), "{open:?}");
-    let answer = writer.ask("open old.txt", "open file");
-    assert!(answer.contains("NT_STATUS"), "{answer}");
-}
-
-fn open_files_below(directory: &Path, smbd: u32) -> Vec<PathBuf> {
-    let children = std::fs::read_to_string(format!("/proc/{smbd}/task/{smbd}/children")).unwrap();
-    children
-        .split_whitespace()
-        .filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).ok())
-        .flat_map(|table| table.flatten())
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .filter(|path| path.starts_with(directory))
-        .collect()
-}
-
 #[test]
 fn shares_of_users_are_refused_by_name() {
     use std::os::unix::fs::PermissionsExt;
@@ -485,66 +356,6 @@ fn shares_of_users_are_refused_by_name() {
     let failure = directory.lookup(&ShareName::new("MINE")).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unsupported, "{failure}");
     assert!(failure.detail.contains("net usershare"), "{failure}");
-}
-
-#[test]
-fn a_dead_helper_is_survived() {
-    if !lab::can_run() {
-        return;
-    }
-    let lab = samba_lab();
-    let directory = SambaDirectory::open(config(&lab, true)).unwrap();
-    let pid = i32::try_from(directory.helper_process().unwrap()).unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    battery(
-        &directory,
-        &lab.data().join("docs"),
-        &lab.data().join("copy"),
-    );
-}
-
-/// A helper that has grown ends with an answer, and the next question finds a new one, without a
-/// pause as after a failure.
-#[test]
-fn a_helper_that_has_grown_is_replaced() {
-    if !lab::can_run() {
-        return;
-    }
-    let lab = samba_lab();
-    let path = lab.data().join("docs").display().to_string();
-    lab.tool("net", &["conf", "addshare", "grown", &path]);
-    let (script, starts) = (lab.path().join("helper.py"), lab.path().join("starts"));
-    let text = include_str!("../src/directory/fsrvp-samba-helper.py");
-    let counted = format!("open({:?}, 'a').write('x')\n", starts.display().to_string());
-    let text = text.replace("MOST_GROWTH = 8 << 20", "MOST_GROWTH = -1 << 40");
-    std::fs::write(&script, counted + &text).unwrap();
-    let with_script = HelperConfig {
-        script: Some(script),
-        ..HelperConfig::default()
-    };
-    let directory = SambaDirectory::open(SambaConfig {
-        helper: Some(with_script),
-        ..config(&lab, true)
-    })
-    .unwrap();
-    for question in 1..=3 {
-        directory.lookup(&ShareName::new("grown")).unwrap();
-        assert_eq!(directory.helper_process(), None);
-        assert_eq!(std::fs::read(&starts).unwrap().len(), question);
-    }
-}
-
-#[test]
-fn no_helper_is_left_behind() {
-    if !lab::can_run() {
-        return;
-    }
-    let lab = samba_lab();
-    let directory = SambaDirectory::open(config(&lab, true)).unwrap();
-    let pid = directory.helper_process().unwrap();
-    drop(directory);
-    assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 
 #[test]
@@ -569,55 +380,4 @@ fn servers_that_cannot_be_served_are_refused_with_the_cure() {
     let missing = SambaConfig::new("/nonexistent/smb.conf", "x");
     let error = SambaDirectory::open(missing).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
-}
-
-/// The helper reads the registry's data base by itself where libsmbconf would take too long.
-#[test]
-fn the_helper_lists_what_samba_lists() {
-    if !lab::can_run() {
-        return;
-    }
-    let lab = samba_lab();
-    let path = lab.data().join("docs").display().to_string();
-    for name in [
-        "Plain",
-        "Büro €$",
-        "straße",
-        "vm@{0f0e0d0c-0b0a-0908-0706-050403020100}$",
-    ] {
-        lab.tool(
-            "net",
-            &[
-                "conf",
-                "addshare",
-                name,
-                &path,
-                "writeable=y",
-                "guest_ok=n",
-                name,
-            ],
-        );
-    }
-    lab.tool(
-        "net",
-        &["conf", "setparm", "Plain", "hosts allow", "127. \"x\" %h"],
-    );
-    lab.tool(
-        "net",
-        &["conf", "setparm", "straße", "fsrvpd:server", "test-agent"],
-    );
-    let exposed = |helper| {
-        let directory = SambaDirectory::open(config(&lab, helper)).unwrap();
-        exposed(&directory)
-    };
-    let listed = exposed(true);
-    assert_eq!(listed, exposed(false));
-    assert_eq!(listed.len(), 1);
-    assert_eq!(
-        (
-            listed[0].name.as_str(),
-            listed[0].path.display().to_string()
-        ),
-        ("straße", path)
-    );
 }
