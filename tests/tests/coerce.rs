@@ -1,17 +1,9 @@
 //! ShadowCoerce through smbd: neither the agent nor its helper says a word to the network, whatever
 //! host a caller names.
 
-use fsrvp_testkit::process;
-use fsrvp_testkit::{AgentKind, Lab, LabOptions, programs};
+use fsrvp_testkit::{AgentKind, Lab, LabOptions, NetworkTrace, programs};
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
-
-/// How long strace may take to attach to a process.
-const ATTACH_LIMIT: Duration = Duration::from_secs(20);
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     Suite::new(LabOptions::for_test)
@@ -55,7 +47,7 @@ fn provoked(lab: &Lab) -> Result<Vec<String>, libtest_mimic::Failed> {
     if family.len() < 2 {
         return fail("the agent has no helper");
     }
-    let trace = Trace::of(&family)?;
+    let trace = NetworkTrace::of(&family)?;
     judge.case(lab, "coerce::hosts")?;
     Ok(trace.network_calls()?)
 }
@@ -73,54 +65,4 @@ fn children(parent: u32) -> Vec<u32> {
         .flatten()
         .flat_map(children)
         .collect()
-}
-
-/// strace on processes with all their threads and children to come.
-struct Trace {
-    strace: Child,
-    file: tempfile::NamedTempFile,
-}
-
-impl Trace {
-    fn of(pids: &[u32]) -> std::io::Result<Self> {
-        let file = tempfile::NamedTempFile::new()?;
-        let mut command = Command::new("strace");
-        command.args(["-f", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o"]);
-        command.arg::<&Path>(file.path());
-        for pid in pids {
-            command.args(["-p", &pid.to_string()]);
-        }
-        let mut strace = command.stderr(Stdio::piped()).spawn()?;
-        let said = strace.stderr.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        let (attached, is_attached) = mpsc::channel();
-        // To its end: strace also tells of every thread to come.
-        std::thread::spawn(move || {
-            let lines = BufReader::new(said).lines().map_while(Result::ok);
-            for _ in lines.filter(|line| line.contains("attached")) {
-                let _ = attached.send(());
-            }
-        });
-        // One line a process that was named.
-        for _ in pids {
-            let attached = is_attached.recv_timeout(ATTACH_LIMIT);
-            attached.map_err(|_| std::io::Error::other("strace could not attach"))?;
-        }
-        Ok(Self { strace, file })
-    }
-
-    /// The calls that name an address of a network.
-    fn network_calls(mut self) -> std::io::Result<Vec<String>> {
-        process::signal(self.strace.id(), rustix::process::Signal::INT);
-        self.strace.wait()?;
-        let text = std::fs::read_to_string(self.file.path())?;
-        let is_network = |line: &&str| line.contains("AF_INET");
-        Ok(text.lines().filter(is_network).map(str::to_owned).collect())
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        let _ = self.strace.kill();
-        let _ = self.strace.wait();
-    }
 }

@@ -3,6 +3,7 @@
 
 use fsrvp_testkit::{Lab, LabOptions, MinAuthLevel, Profile, Run, ShareKey};
 use fsrvp_tests::protected::{LogMark, NTLM_OPTIONS, denied, faulted, succeeded, whole_walk};
+use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -12,6 +13,14 @@ const UNPROTECTED: &str = "";
 const NO_HEADER_SIGNING: &[&str] = &["[server.security]", "header_signing = false"];
 const ENCRYPTION_COUNTS: &[&str] = &["[server.security]", "smb_encryption_is_privacy = true"];
 const MIC_REQUIRED: &[&str] = &["[server.security]", "require_mic = true"];
+
+/// Stubs in the other byte order.
+const BIG_ENDIAN: [&str; 4] = [
+    "sign,bigendian",
+    "seal,bigendian",
+    "sign,ntlm,bigendian",
+    "seal,spnego,bigendian",
+];
 
 /// Logons with one thing wrong, and one that is only old.
 const LOGONS: [&str; 6] = [
@@ -55,11 +64,16 @@ fn main() -> ExitCode {
                 });
         }
     }
-    for options in ["sign,bigendian", "seal,bigendian", "sign,ntlm,bigendian"] {
-        suite = suite.case(format!("smbtorture_{options}"), move |lab| {
-            configured(lab, MinAuthLevel::Integrity, &[])?;
-            torture(lab, options)
-        });
+    for options in BIG_ENDIAN {
+        suite = suite
+            .case(format!("smbtorture_{options}"), move |lab| {
+                configured(lab, MinAuthLevel::Integrity, &[])?;
+                torture(lab, options)
+            })
+            .case(format!("rpcclient_{options}"), move |lab| {
+                configured(lab, MinAuthLevel::Integrity, &[])?;
+                Walk::with(lab, options).run(ShareKey::A, true)
+            });
     }
     for (name, level) in [
         ("walk_signed", "integrity"),
@@ -86,6 +100,7 @@ fn main() -> ExitCode {
             Judge::ready()?.case_at(lab, case, "integrity")
         })
         .case("low_levels_are_logged_with_their_method", low_levels)
+        .case("low_levels_change_nothing", low_levels_change_nothing)
         .case("privacy_refuses_signed_calls", privacy)
         .case(
             "smb_encryption_is_privacy_only_where_configured",
@@ -124,11 +139,13 @@ fn torture(lab: &Lab, options: &str) -> CaseResult {
     let tests = [
         "rpc.fsrvp.fsrvp.create_simple",
         "rpc.fsrvp.fsrvp.is_path_supported",
+        "rpc.fsrvp.fsrvp.get_version",
     ];
     let output = lab.smbtorture_with(lab.admin(), options, &tests).output()?;
     let done = [
         "success: fsrvp.create_simple",
         "success: fsrvp.is_path_supported",
+        "success: fsrvp.get_version",
     ];
     if output.status.success() && done.iter().all(|word| output.says(word)) {
         Ok(())
@@ -152,6 +169,24 @@ fn low_levels(lab: &Lab) -> CaseResult {
         mark.says(&[words, &caller].concat())?;
     }
     Ok(())
+}
+
+fn low_levels_change_nothing(lab: &Lab) -> CaseResult {
+    configured(lab, MinAuthLevel::Integrity, &[])?;
+    let share = lab.share(ShareKey::A).name;
+    let create = format!("fss_create_expose backup rw {share}");
+    for options in [UNPROTECTED, "connect", "packet"] {
+        faulted(
+            &lab.rpcclient_with(lab.backup(), options, &create)
+                .output()?,
+        )?;
+    }
+    // There is no context, so a set cannot be started.
+    let started = Judge::ready()?.call(lab, &["start"])?;
+    match started.get(0).and_then(serde_json::Value::as_u64) {
+        Some(0x8004_2301) => Ok(()),
+        _ => fail(format!("Start: {started}")),
+    }
 }
 
 fn privacy(lab: &Lab) -> CaseResult {

@@ -60,5 +60,6 @@ pub const PDU_TIMEOUT: Duration = Duration::from_secs(30);
 /// Once the first fragment of a request is there the last must follow.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Once a security exchange has begun it must complete, the verifier's own time included.
+/// Once a security exchange has begun it must complete, the verifier's own time included. A client
+/// that has bound interfaces of which it can call nothing yet has as much time to reach their level.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);

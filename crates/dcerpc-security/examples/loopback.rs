@@ -197,7 +197,9 @@ impl Server {
                         let outcome = self.call(&call);
                         association.handle_reply(now(), call.call_id, outcome);
                     }
-                    ServerAction::CancelCall { .. } | ServerAction::LevelTooLow { .. } => {}
+                    ServerAction::CancelCall { .. }
+                    | ServerAction::LevelTooLow { .. }
+                    | ServerAction::Faulted(_) => {}
                     ServerAction::Close(reason) => {
                         println!("closed: {reason}");
                         return Ok(());

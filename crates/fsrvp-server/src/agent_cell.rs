@@ -33,7 +33,7 @@ pub struct AgentCell {
     executor: Arc<Executor>,
     clock: Clock,
     events: EventSink,
-    timer: Notify,
+    timer: Arc<Notify>,
     this: Weak<Self>,
 }
 
@@ -100,14 +100,14 @@ impl AgentCell {
             executor,
             clock,
             events,
-            timer: Notify::new(),
+            timer: Arc::default(),
             this: Weak::clone(this),
         });
         let owner = Arc::downgrade(&cell);
         let store = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || commit_when_woken(&woken, &owner))?;
-        let timer = tokio::spawn(run_timer(Arc::clone(&cell)));
+        let timer = tokio::spawn(run_timer(Arc::downgrade(&cell), Arc::clone(&cell.timer)));
         cell.lock().threads = Some(Threads { store, timer });
         cell.with(|_, _| {});
         Ok(cell)
@@ -320,20 +320,34 @@ fn commit_when_woken(woken: &mpsc::Receiver<()>, owner: &Weak<AgentCell>) {
     }
 }
 
-async fn run_timer(cell: Arc<AgentCell>) {
-    loop {
-        let changed = cell.timer.notified();
+/// Ends with the cell, which wakes it then.
+async fn run_timer(owner: Weak<AgentCell>, woken: Arc<Notify>) {
+    let timeout = || {
+        let cell = owner.upgrade()?;
         let timeout = cell.lock().timeout;
-        match timeout {
-            Some(at) => tokio::select! {
+        Some(timeout.map(|at| cell.clock.instant(at)))
+    };
+    loop {
+        let changed = woken.notified();
+        match timeout() {
+            Some(Some(at)) => tokio::select! {
                 () = changed => continue,
-                () = tokio::time::sleep_until(cell.clock.instant(at)) => {}
+                () = tokio::time::sleep_until(at) => {}
             },
-            None => {
+            Some(None) => {
                 changed.await;
                 continue;
             }
+            None => return,
         }
-        cell.with(|agent, now| agent.handle_timeout(now));
+        if let Some(cell) = owner.upgrade() {
+            cell.with(|agent, now| agent.handle_timeout(now));
+        }
+    }
+}
+
+impl Drop for AgentCell {
+    fn drop(&mut self) {
+        self.timer.notify_one();
     }
 }

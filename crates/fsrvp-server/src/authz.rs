@@ -22,6 +22,14 @@ pub struct PipeIdentity {
     pub has_backup_privilege: bool,
 }
 
+impl PipeIdentity {
+    /// Who it is, whatever the account is called: the SID of the user, which comes first.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.sids.first().unwrap_or(&self.account)
+    }
+}
+
 /// The rule of one server.
 #[derive(Debug, Clone)]
 pub struct Authorizer {

@@ -5,10 +5,11 @@ use crate::dispatch::{Dispatcher, Peer};
 use crate::eager::{Eager, Eagerness};
 use crate::log_gate::LogGate;
 use crate::metrics;
+use crate::server::fsrvp_interface;
 use bytes::Bytes;
-use dcerpc_proto::FaultStatus;
 use dcerpc_proto::assoc::{CloseReason, ServerAction, ServerAssociation, StepTicket};
 use dcerpc_proto::security::{AuthLevel, Leg, SecurityError};
+use dcerpc_proto::{FaultStatus, SyntaxId};
 use fsrvp_idl::Opnum;
 use std::future::Future;
 use std::io;
@@ -16,6 +17,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+
+/// Longest time that a peer may take to read an answer. What a client reads at once goes into the
+/// socket's buffer without any wait.
+const SEND_LIMIT: Duration = Duration::from_secs(60);
 
 /// A byte stream that carries PDUs.
 pub trait PduStream: Send {
@@ -74,13 +79,15 @@ impl Service {
     }
 
     /// A call was answered with a fault because its level is too low.
-    fn log_low_level(&self, peer: &Peer, opnum: u16, level: AuthLevel) {
+    fn log_low_level(&self, peer: &Peer, interface: SyntaxId, opnum: u16, level: AuthLevel) {
+        metrics::refused_level(self.dispatcher.server());
         let Some(suppressed) = self.refusals.admit(self.clock.monotonic()) else {
             return;
         };
         tracing::warn!(
             server = self.dispatcher.server(),
-            method = ?Opnum::try_from(opnum).ok(),
+            %interface,
+            method = method(interface, opnum).map(tracing::field::debug),
             opnum,
             client = ?peer.caller.address,
             pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
@@ -91,6 +98,12 @@ impl Service {
             "a call was refused"
         );
     }
+}
+
+/// The method, where the interface is FileServerVssAgent: others have opnums of the same numbers.
+fn method(interface: SyntaxId, opnum: u16) -> Option<Opnum> {
+    let is_ours = interface == fsrvp_interface().id;
+    is_ours.then(|| Opnum::try_from(opnum).ok()).flatten()
 }
 
 type Reply<'a> = Pin<Box<dyn Future<Output = (u32, Result<Bytes, FaultStatus>)> + Send + 'a>>;
@@ -153,14 +166,17 @@ async fn drive<S: PduStream>(
                 ServerAction::Step(ticket) => stepped = Some(step(ticket, service)),
                 // The agent's calls cannot be taken back; their effects go on without a reader.
                 ServerAction::CancelCall { .. } => {}
-                ServerAction::LevelTooLow { opnum, level, .. } => {
-                    service.log_low_level(peer, opnum, level);
-                }
+                ServerAction::LevelTooLow {
+                    interface,
+                    opnum,
+                    level,
+                } => service.log_low_level(peer, interface, opnum, level),
+                ServerAction::Faulted(status) => metrics::faulted(status),
                 ServerAction::Close(reason) => close = Some(reason),
             }
         }
         if !output.is_empty() {
-            stream.send(&output).await?;
+            send(stream, &output).await?;
             output.clear();
             if close.is_none()
                 && reply.is_none()
@@ -191,9 +207,6 @@ async fn drive<S: PduStream>(
             biased;
             (call_id, outcome) = poll_some(&mut reply), if reply.is_some() => {
                 reply = None;
-                if let Err(fault) = &outcome {
-                    metrics::faulted(*fault);
-                }
                 association.handle_reply(service.clock.monotonic(), call_id, outcome);
             }
             outcome = poll_some(&mut stepped), if stepped.is_some() => {
@@ -235,6 +248,14 @@ async fn drive<S: PduStream>(
     }
 }
 
+/// Sends to a peer that reads: one that does not has no claim on its place, and the association's
+/// own deadlines are not looked at meanwhile.
+async fn send<S: PduStream>(stream: &mut S, pdus: &[Bytes]) -> io::Result<()> {
+    tokio::time::timeout(SEND_LIMIT, stream.send(pdus))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// Polls the future in a slot that the caller knows to be full.
 async fn poll_some<F: Future + Unpin>(slot: &mut Option<F>) -> F::Output {
     match slot {
@@ -259,4 +280,37 @@ fn step(mut ticket: StepTicket, service: &Service) -> Stepped {
         };
         tokio::time::timeout(limit, run).await.ok().flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Deaf;
+
+    impl PduStream for Deaf {
+        async fn read(&mut self) -> io::Result<Option<Bytes>> {
+            std::future::pending().await
+        }
+
+        async fn send(&mut self, _: &[Bytes]) -> io::Result<()> {
+            std::future::pending().await
+        }
+
+        async fn close(self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_not_waited_for() {
+        let error = send(&mut Deaf, &[Bytes::new()]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_refusal_names_no_method_of_another_interface() {
+        let ours = fsrvp_interface().id;
+        assert_eq!(method(ours, 4), Some(Opnum::CommitShadowCopySet));
+        assert_eq!(method(ours, 13), None);
+        assert_eq!(method(SyntaxId::MGMT, 4), None);
+    }
 }

@@ -1,4 +1,4 @@
-//! Every point at which a build with the feature `crash-points` can be ended by
+//! The points at which a build with the feature `crash-points` can be ended by
 //! [`fsrvp_sys::crash`].
 
 /// Those of this crate.
@@ -22,7 +22,8 @@ const OWN: &[&str] = &[
 ];
 
 /// All points that the daemon can pass while its shares are on a backend, by name; for a program of
-/// the site the backend is `exec`.
+/// the site the backend is `exec`. Those of kept snapshots are not among them: nothing is kept
+/// unless it is configured.
 pub fn of(backend: &str) -> impl Iterator<Item = &'static str> {
     let of_backend = match backend {
         "btrfs" => fsrvp_snapshot::btrfs::CRASH_POINTS,

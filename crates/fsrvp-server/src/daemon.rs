@@ -8,14 +8,14 @@ use crate::doctor::Severity;
 use crate::events::{History, JOURNAL, Receiver, SYSLOG, SystemLog};
 use crate::metrics;
 use crate::reload::{LogHandle, Reload};
-use crate::server::{Run, RunningServer, StartError};
+use crate::server::{Pipes, Run, RunningServer, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -114,6 +114,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         begin_anew: options.begin_anew,
         inspect: options.inspect,
         history: Arc::new(History::telling(system_log)),
+        pipes: Pipes::default(),
     };
     let result = runtime.block_on(serve(&config, options, log, run));
     // Threads that hang in a system call are left behind.
@@ -141,14 +142,19 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     let started = Instant::now();
     let prometheus = metrics::install().map_err(|error| setup("the figures", &error))?;
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(|error| setup("signals", &error))?;
-    let mut interrupt =
-        signal(SignalKind::interrupt()).map_err(|error| setup("signals", &error))?;
+    let mut ending = Ending::new().map_err(|error| setup("signals", &error))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| setup("signals", &error))?;
     let mut servers = Vec::new();
     for (index, server) in config.servers.iter().enumerate() {
-        let started = RunningServer::start(server, &config.listen, index, &run).await;
+        // A volume that hangs may hold a start up for ever.
+        let started = tokio::select! {
+            biased;
+            signal = ending.signal() => {
+                end(signal, Arc::new(servers), options.finish_within).await;
+                return Ok(());
+            }
+            started = RunningServer::start(server, &config.listen, index, &run) => started,
+        };
         servers.push(started.map_err(|source| {
             DaemonError::Server {
                 server: server
@@ -189,24 +195,53 @@ async fn serve(
     let servers = Arc::new(servers);
     let doctor = tokio::spawn(look_at_surroundings(Arc::clone(&servers)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    let name = loop {
+    let signal = loop {
         tokio::select! {
-            _ = terminate.recv() => break "SIGTERM",
-            _ = interrupt.recv() => break "SIGINT",
+            signal = ending.signal() => break signal,
             _ = hangup.recv() => {
                 let reload = Arc::clone(&reload);
-                let reloaded = tokio::task::spawn_blocking(move || reload.run()).await;
-                if let Ok(Err(error)) = reloaded {
-                    tracing::error!(%error, "the configuration is refused; the old one stays");
-                }
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = reload.run() {
+                        tracing::error!(%error, "the configuration is refused; the old one stays");
+                    }
+                });
             }
         }
     };
-    tracing::info!(signal = name, "shutting down");
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
     admin.abort();
     let _ = std::fs::remove_file(&config.admin.socket);
     doctor.abort();
+    end(signal, servers, options.finish_within).await;
+    Ok(())
+}
+
+/// The signals that end the daemon.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one of them and gives its name.
+    async fn signal(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Ends the servers that run.
+async fn end(signal: &'static str, servers: Arc<Vec<RunningServer>>, finish_within: Duration) {
+    tracing::info!(signal, "shutting down");
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let ended = async {
         for server in servers.iter() {
             server.shut_down().await;
@@ -215,13 +250,11 @@ async fn serve(
     if tokio::time::timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
         tracing::warn!("something did not end in time and is left to the next start");
     }
-    let limit = options.finish_within;
-    let finish = move || servers.iter().all(|server| server.finish(limit));
+    let finish = move || servers.iter().all(|server| server.finish(finish_within));
     if let Ok(false) = tokio::task::spawn_blocking(finish).await {
         tracing::info!("files of deleted copies are left and removed after the next start");
     }
     tracing::info!("ended");
-    Ok(())
 }
 
 /// Says once, when the start is over, what is wrong with the surroundings.

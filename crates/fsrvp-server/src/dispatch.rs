@@ -38,6 +38,7 @@ pub struct Dispatcher {
     server: String,
     calls: metrics::Calls,
     refusals: Arc<LogGate>,
+    malformed: LogGate,
     clock: Clock,
     inspect: Option<Inspect>,
 }
@@ -61,6 +62,7 @@ impl Dispatcher {
             server,
             calls,
             refusals,
+            malformed: LogGate::default(),
             clock,
             inspect,
         }
@@ -97,23 +99,29 @@ impl Dispatcher {
             Ok(decoded) => decoded,
             Err(DecodeError::UnknownOpnum(_)) => return Err(FaultStatus::OP_RANGE),
             Err(error) => {
-                tracing::info!(
-                    server = self.server,
-                    opnum = call.opnum,
-                    client = ?peer.caller.address,
-                    error = %error,
-                    "a request does not decode"
-                );
+                if let Some(suppressed) = self.malformed.admit(self.clock.monotonic()) {
+                    tracing::info!(
+                        server = self.server,
+                        opnum = call.opnum,
+                        client = ?peer.caller.address,
+                        error = %error,
+                        suppressed,
+                        "a request does not decode"
+                    );
+                }
                 return Err(FaultStatus::BAD_STUB_DATA);
             }
         };
         if let Err(error) = call.verification.check(rest) {
-            tracing::warn!(
-                server = self.server,
-                client = ?peer.caller.address,
-                error = %error,
-                "a request was tampered with"
-            );
+            if let Some(suppressed) = self.malformed.admit(self.clock.monotonic()) {
+                tracing::warn!(
+                    server = self.server,
+                    client = ?peer.caller.address,
+                    error = %error,
+                    suppressed,
+                    "a request was tampered with"
+                );
+            }
             return Err(FaultStatus::ACCESS_DENIED);
         }
         if let Some(inspect) = self.inspect {

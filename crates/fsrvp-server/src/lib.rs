@@ -22,6 +22,7 @@ pub mod listen;
 pub mod log_gate;
 pub mod metrics;
 pub mod own_names;
+pub mod places;
 pub mod recovery;
 pub mod reload;
 pub mod security;

@@ -5,6 +5,7 @@ use crate::connection::{PduStream, Service, serve};
 use crate::connections::Connections;
 use crate::dispatch::Peer;
 use crate::metrics;
+use crate::places::{NoPlace, Places};
 use crate::streams::TcpPdus;
 use bytes::BytesMut;
 use dcerpc_proto::assoc::{ServerAssociation, ServerConfig};
@@ -16,7 +17,7 @@ use fsrvp_samba::pipe::{HandOverError, PipeListener, RawConnection};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// smbd sends its hand-over at once; one that takes longer is no smbd.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ pub struct Door {
     /// The security packages.
     pub provider: Arc<dyn SecurityProvider>,
     /// Connections that may be open at a time.
-    pub places: Arc<Semaphore>,
+    pub places: Arc<Places>,
     /// Clients beyond those that are told so at a time.
     pub turned_away: Arc<Semaphore>,
     /// Those that are open.
@@ -66,19 +67,17 @@ impl Door {
         )
     }
 
-    /// A place for one more connection.
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
     /// Answers the bind of a client for whom there is no place, and closes.
-    async fn turn_away<S: PduStream>(&self, mut stream: S) {
+    async fn turn_away<S: PduStream>(&self, mut stream: S, peer: &Peer, reason: NoPlace) {
         metrics::turned_away(&self.server);
         if let Some(suppressed) = self.service.refusals.admit(self.service.clock.monotonic()) {
             tracing::warn!(
                 server = self.server,
+                client = ?peer.caller.address,
+                pipe_account = peer.pipe.as_ref().map(|pipe| pipe.account.as_str()),
+                %reason,
                 suppressed,
-                "a client was turned away: max_connections are open"
+                "a client was turned away"
             );
         }
         let Ok(_told) = self.turned_away.try_acquire() else {
@@ -120,7 +119,7 @@ pub async fn pipe(mut listener: PipeListener, door: Door) {
 }
 
 async fn serve_pipe(connection: RawConnection, door: Door) {
-    let place = door.place();
+    let place = door.places.take();
     let pipe = match connection.hand_over(HAND_OVER_LIMIT).await {
         Ok(pipe) => pipe,
         // The doctor does, and finds out whose pipe it is.
@@ -136,10 +135,12 @@ async fn serve_pipe(connection: RawConnection, door: Door) {
     if pipe.peer.facts.probe_only() {
         return;
     }
-    if place.is_none() {
-        return door.turn_away(pipe).await;
-    }
     let peer = peer(&pipe.peer);
+    let account = peer.pipe.as_ref().map_or("", PipeIdentity::user);
+    let _place = match place.and_then(|place| place.belongs_to(account, &door.places)) {
+        Ok(place) => place,
+        Err(reason) => return door.turn_away(pipe, &peer, reason).await,
+    };
     let account = peer.pipe.as_ref().map(|pipe| pipe.account.clone());
     let client = peer.caller.address;
     let _counted = door
@@ -191,9 +192,6 @@ pub async fn tcp(listener: TcpListener, door: Door) {
 }
 
 async fn serve_tcp(stream: TcpStream, door: Door) {
-    let Some(_place) = door.place() else {
-        return door.turn_away(TcpPdus::new(stream)).await;
-    };
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok();
     let peer = Peer {
@@ -207,6 +205,10 @@ async fn serve_tcp(stream: TcpStream, door: Door) {
         },
         pipe: None,
         tcp_port: local.map(|address| address.port()),
+    };
+    let _place = match door.places.take() {
+        Ok(place) => place,
+        Err(reason) => return door.turn_away(TcpPdus::new(stream), &peer, reason).await,
     };
     let client = peer.caller.address;
     let _counted = door.connections.enter(&door.server, "tcp", client, None);

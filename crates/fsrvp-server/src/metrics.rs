@@ -47,7 +47,7 @@ fn describe() {
     let counters = [
         ("fsrvpd_calls_total", "Answered calls."),
         ("fsrvpd_closed_total", "Connections that fsrvpd closed."),
-        ("fsrvpd_faults_total", "Calls answered with an RPC fault."),
+        ("fsrvpd_faults_total", "RPC faults that were sent."),
         (
             "fsrvpd_pipe_take_backs_total",
             "Times that the pipe's socket was taken back.",
@@ -122,6 +122,7 @@ pub(crate) fn begin(server: &str) {
         "unknown_groups",
         "not_a_member",
         "logon",
+        "level",
     ];
     for reason in reasons {
         counter!("fsrvpd_refused_total", "server" => server.to_owned(), "reason" => reason)
@@ -192,12 +193,18 @@ pub(crate) fn refused_logon(server: &str) {
         .increment(1);
 }
 
+/// A call was refused because its authentication level is too low.
+pub(crate) fn refused_level(server: &str) {
+    counter!("fsrvpd_refused_total", "server" => server.to_owned(), "reason" => "level")
+        .increment(1);
+}
+
 /// A client was turned away because all connections are taken.
 pub(crate) fn turned_away(server: &str) {
     counter!("fsrvpd_turned_away_total", "server" => server.to_owned()).increment(1);
 }
 
-/// A call was answered with a fault.
+/// A fault was sent.
 pub(crate) fn faulted(fault: FaultStatus) {
     counter!("fsrvpd_faults_total", "status" => format!("{:#010x}", fault.0)).increment(1);
 }

@@ -19,6 +19,8 @@ pub type LogHandle = reload::Handle<EnvFilter, Registry>;
 /// The parts of a server that can change.
 #[derive(Debug, Clone)]
 pub struct Target {
+    /// Its name in the configuration, where it has one.
+    pub configured: Option<String>,
     /// Its name.
     pub name: String,
     /// Its agent.
@@ -55,8 +57,7 @@ pub struct Reloaded {
 }
 
 impl Reload {
-    /// Reads `path` when told to; `current` is what was read from it, `targets` are its servers in
-    /// their order.
+    /// Reads `path` when told to; `current` is what was read from it, `targets` are its servers.
     #[must_use]
     pub fn new(
         path: PathBuf,
@@ -114,10 +115,7 @@ impl Reload {
         let wanted = Config::load(&self.path)?;
         let mut current = self.lock();
         let in_force = merge(&current, &wanted);
-        let reloaded = Reloaded {
-            applied: differences(&current, &in_force),
-            needs_restart: differences(&in_force, &wanted),
-        };
+        let reloaded = reloaded(&current, &in_force, &wanted);
         // `RUST_LOG` wins where it is set.
         if current.log.level != in_force.log.level
             && std::env::var_os("RUST_LOG").is_none()
@@ -125,8 +123,11 @@ impl Reload {
         {
             tracing::warn!(error, "the log's level stays");
         }
-        for (target, server) in self.targets.iter().zip(&in_force.servers) {
-            apply(target, server);
+        for server in &in_force.servers {
+            let is_its = |target: &&Target| is_same(&target.configured, &server.name);
+            if let Some(target) = self.targets.iter().find(is_its) {
+                apply(target, server);
+            }
         }
         *current = in_force;
         tracing::info!(
@@ -142,15 +143,15 @@ impl Reload {
     }
 }
 
-/// The old configuration with what can change of the new one.
+/// The old configuration with what can change of the new one. A server is known by its name,
+/// wherever it stands in the file; where other names have come, no server changes.
 fn merge(old: &Config, new: &Config) -> Config {
     let mut merged = old.clone();
     merged.log.level.clone_from(&new.log.level);
-    if old.servers.len() != new.servers.len() {
-        return merged;
-    }
-    for (server, new) in merged.servers.iter_mut().zip(&new.servers) {
-        *server = ServerConfig {
+    let paired = new.servers.iter().map(|new| {
+        let mut known = old.servers.iter();
+        let server = known.find(|server| is_same(&server.name, &new.name))?;
+        Some(ServerConfig {
             admin_sids: new.admin_sids.clone(),
             backup_privilege: new.backup_privilege,
             allow_shared_volume: new.allow_shared_volume,
@@ -161,9 +162,20 @@ fn merge(old: &Config, new: &Config) -> Config {
             retention: new.retention.clone(),
             shares: merge_shares(&server.shares, &new.shares),
             ..server.clone()
-        };
+        })
+    });
+    if old.servers.len() == new.servers.len()
+        && let Some(servers) = paired.collect()
+    {
+        merged.servers = servers;
     }
     merged
+}
+
+/// Whether two servers of a configuration, old or new, are one. Names differ by more than case.
+fn is_same(a: &Option<String>, b: &Option<String>) -> bool {
+    let fold = |name: &Option<String>| name.as_deref().map(str::to_lowercase);
+    fold(a) == fold(b)
 }
 
 /// The new shares; what backends were told of them at the start stays.
@@ -171,7 +183,7 @@ fn merge_shares(old: &[ShareConfig], new: &[ShareConfig]) -> Vec<ShareConfig> {
     let shares = new.iter().map(|share| {
         let known = old
             .iter()
-            .find(|known| known.name.eq_ignore_ascii_case(&share.name));
+            .find(|known| known.name.to_lowercase() == share.name.to_lowercase());
         ShareConfig {
             depth: known.and_then(|known| known.depth),
             hard_links: known.and_then(|known| known.hard_links),
@@ -187,6 +199,19 @@ fn apply(target: &Target, server: &ServerConfig) {
     target.agent.reconfigure(agent_config(server, &target.name));
     let authorizer = Authorizer::new(&server.admin_sids, server.backup_privilege);
     target.service.dispatcher.set_authorizer(authorizer);
+}
+
+/// What is in force of what was wanted, with the servers numbered as they stand in the file now.
+fn reloaded(before: &Config, in_force: &Config, wanted: &Config) -> Reloaded {
+    let mut before = before.clone();
+    before.servers.sort_by_key(|server| {
+        let mut servers = in_force.servers.iter();
+        servers.position(|known| is_same(&known.name, &server.name))
+    });
+    Reloaded {
+        applied: differences(&before, in_force),
+        needs_restart: differences(in_force, wanted),
+    }
 }
 
 /// The keys in which two configurations differ.
@@ -231,11 +256,7 @@ mod tests {
 
     fn reloaded(old: &str, new: &str) -> Reloaded {
         let (old, new) = (config(old), config(new));
-        let merged = merge(&old, &new);
-        Reloaded {
-            applied: differences(&old, &merged),
-            needs_restart: differences(&merged, &new),
-        }
+        super::reloaded(&old, &merge(&old, &new), &new)
     }
 
     #[test]
@@ -267,9 +288,48 @@ mod tests {
 
     #[test]
     fn another_number_of_servers_waits_for_a_restart() {
-        let two = "[[server]]\nname='a'\nmax_wait='1m'\n[[server]]\nname='b'\nstate_dir='/b'";
+        let two = "[[server]]\nname='a'\nmax_wait='1m'\n[[server]]\nname='b'\nstate_dir='/b'\n\
+                   run_dir='/b'\npipe_directory='/b'";
         let changed = reloaded("[[server]]\nname='a'", two);
         assert_eq!(changed.needs_restart, ["server"]);
         assert!(changed.applied.is_empty());
+    }
+
+    fn server(name: &str, line: &str) -> String {
+        format!(
+            "[[server]]\nname='{name}'\nstate_dir='/{0}/state'\nrun_dir='/{0}/run'\n\
+             pipe_directory='/{0}/np'\n{line}\n",
+            name.to_lowercase()
+        )
+    }
+
+    /// The callers of one server never become another's because somebody moved its table.
+    #[test]
+    fn a_server_is_known_by_its_name() {
+        let sid = "admin_sids=['S-1-5-32-545']";
+        let old = server("a", sid) + &server("b", "");
+        let moved = server("B", "") + &server("A", sid);
+        let merged = merge(&config(&old), &config(&moved));
+        let sids = |merged: &Config| -> Vec<_> {
+            let servers = merged.servers.iter();
+            servers
+                .map(|server| (server.name.clone().unwrap(), server.admin_sids.len()))
+                .collect()
+        };
+        assert_eq!(sids(&merged), [("b".into(), 0), ("a".into(), 1)]);
+        let changed = server("b", "max_wait='1m'") + &server("a", sid);
+        let told = reloaded(&old, &changed);
+        assert_eq!(told.applied, ["server[0].max_wait"]);
+        assert!(told.needs_restart.is_empty(), "{told:?}");
+
+        // One in place of another, and one that has got a name.
+        for (old, new) in [
+            (old.clone(), server("a", sid) + &server("c", sid)),
+            ("[[server]]\n".into(), server("a", sid)),
+        ] {
+            let (old, new) = (config(&old), config(&new));
+            assert_eq!(merge(&old, &new), old);
+            assert_ne!(differences(&old, &new), Vec::<String>::new());
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::listen::{self, Door};
 use crate::log_gate::LogGate;
 use crate::metrics;
 use crate::own_names::ConfiguredNames;
+use crate::places::Places;
 use crate::recovery::{self, RecoveryError, Surroundings};
 use crate::reload::Target;
 use crate::store::{RedbStore, StoreError};
@@ -34,9 +35,10 @@ use fsrvp_samba::SambaFacts;
 use fsrvp_samba::pipe::{PipeConfig, PipeCounters, PipeError, PipeListener};
 use fsrvp_snapshot::{Backends, Choice};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -67,6 +69,29 @@ pub struct Run {
     pub inspect: Option<Inspect>,
     /// Where events are remembered.
     pub history: Arc<History>,
+    /// The pipes that are served.
+    pub pipes: Pipes,
+}
+
+/// The directories of the pipes that this process serves, each with its server. Two servers on one
+/// pipe would take its socket from each other.
+#[derive(Debug, Clone, Default)]
+pub struct Pipes(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+
+impl Pipes {
+    fn claim(&self, directory: &Path, server: &str) -> Result<(), StartError> {
+        let mut pipes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match pipes.entry(directory.to_owned()) {
+            Entry::Occupied(taken) => Err(StartError::PipeTaken {
+                directory: directory.to_owned(),
+                server: taken.get().clone(),
+            }),
+            Entry::Vacant(free) => {
+                free.insert(server.to_owned());
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Why a server does not start.
@@ -93,6 +118,17 @@ pub enum StartError {
     /// The pipe's socket cannot be made.
     #[error(transparent)]
     Pipe(#[from] PipeError),
+    /// Another server of this process has the pipe.
+    #[error(
+        "the pipe in {directory} is that of server {server}: give one of the two another ncalrpc dir \
+         in its smb_conf, or another pipe_directory"
+    )]
+    PipeTaken {
+        /// The directory.
+        directory: PathBuf,
+        /// The other server.
+        server: String,
+    },
     /// The laboratory's TCP listener cannot be made.
     #[error("listen.tcp {address}: {source}")]
     Tcp {
@@ -160,6 +196,7 @@ impl RunningServer {
             recovered,
         } = parts;
         let name = environment.name.clone();
+        run.pipes.claim(&environment.pipe_directory, &name)?;
         if config.min_auth_level == MinAuthLevel::None {
             tracing::warn!(
                 server = name,
@@ -246,7 +283,7 @@ impl RunningServer {
                 association: Arc::new(association),
                 over_encryption: Arc::new(over_encryption),
                 provider: Arc::clone(&provider),
-                places: Arc::new(Semaphore::new(config.max_connections)),
+                places: Places::new(config.max_connections, config.max_connections_per_account),
                 turned_away: Arc::new(Semaphore::new(listen::TURNED_AWAY)),
                 connections: Arc::clone(&connections),
             }
@@ -340,6 +377,7 @@ impl RunningServer {
     #[must_use]
     pub fn target(&self) -> Target {
         Target {
+            configured: self.config.name.clone(),
             name: self.name.clone(),
             agent: Arc::clone(&self.agent),
             executor: Arc::clone(&self.executor),
@@ -472,5 +510,24 @@ async fn refresh_names(agent: Arc<AgentCell>, names: ConfiguredNames) {
         if let Ok(own) = tokio::task::spawn_blocking(move || names.collect()).await {
             agent.set_own_names(own);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two files of Samba that say nothing of `ncalrpc dir` lead to one pipe.
+    #[test]
+    fn a_pipe_has_one_server() {
+        let pipes = Pipes::default();
+        pipes.claim(Path::new("/run/np"), "A").unwrap();
+        pipes.claim(Path::new("/run/b/np"), "B").unwrap();
+        let refused = pipes.claim(Path::new("/run/np/"), "C").unwrap_err();
+        let refused = refused.to_string();
+        assert!(
+            refused.contains("/run/np/") && refused.contains("server A"),
+            "{refused}"
+        );
     }
 }

@@ -480,3 +480,23 @@ async fn one_durable_commit_for_each_step() {
         .await;
     assert_eq!(made(&server), 1, "RecoveryCompleteShadowCopySet");
 }
+
+/// A start that fails later on leaves no thread, no timer and no open store behind.
+#[tokio::test]
+async fn a_cell_that_nobody_holds_ends() {
+    let Server { store, agent, .. } = Server::new();
+    // Its timer waits.
+    tokio::task::yield_now().await;
+    drop(agent);
+    // The store's thread may be looking at it.
+    let begun = std::time::Instant::now();
+    while Arc::strong_count(&store) > 1 {
+        assert!(begun.elapsed().as_secs() < 20, "the store is held");
+        tokio::task::yield_now().await;
+    }
+    let tasks = tokio::runtime::Handle::current().metrics();
+    while tasks.num_alive_tasks() > 0 {
+        assert!(begun.elapsed().as_secs() < 20, "the timer goes on");
+        tokio::task::yield_now().await;
+    }
+}

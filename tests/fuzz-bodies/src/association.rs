@@ -142,7 +142,7 @@ impl Server {
                     self.call = Some(call.call_id);
                 }
                 ServerAction::CancelCall { call_id } => assert_eq!(self.call, Some(call_id)),
-                ServerAction::LevelTooLow { .. } => {}
+                ServerAction::LevelTooLow { .. } | ServerAction::Faulted(_) => {}
                 ServerAction::Close(_) => self.is_closed = true,
             }
         }

@@ -124,7 +124,6 @@ impl Domain {
         environment.set("PORT", "445");
         environment.set("SERVER_NAME", "DC");
         environment.set("SMB_CONF", self.conf().display().to_string());
-        environment.set("MIN_AUTH", "integrity");
         environment.set("SHARE_A", Self::SHARE);
         let admin_socket = AgentFiles::of(&self.dir).admin_socket;
         environment.set("ADMIN_SOCKET", admin_socket.display().to_string());

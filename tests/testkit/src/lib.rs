@@ -27,6 +27,7 @@ mod realm;
 mod run;
 mod samba;
 mod system;
+mod trace;
 mod volume;
 pub mod zfs;
 
@@ -40,6 +41,7 @@ pub use lab::{Camera, Lab, LabOptions, SequenceTimeout, down, sweep};
 pub use realm::Realm;
 pub use run::{Output, Run};
 pub use samba::Account;
+pub use trace::NetworkTrace;
 pub use volume::{Share, ShareKey};
 
 /// Whether the machine can carry a laboratory: root, loop devices and the programs it needs.

@@ -96,6 +96,13 @@ impl SecurityContexts {
                 .any(|entry| !matches!(entry.state, EntryState::Ready { .. }))
     }
 
+    /// The level of the complete context that has the highest.
+    pub(super) fn highest_level(&self) -> AuthLevel {
+        let ready = |entry: &&Entry| matches!(entry.state, EntryState::Ready { .. });
+        let levels = self.entries.iter().filter(ready).map(|entry| entry.level);
+        levels.max().unwrap_or(AuthLevel::None)
+    }
+
     /// A new context for the first leg of an exchange.
     pub(super) fn begin(
         &mut self,

@@ -448,7 +448,7 @@ impl ServerAssociation {
     }
 
     /// Id, number of operations and minimum level of an interface.
-    fn interface(&self, offered: Offered) -> (SyntaxId, u16, AuthLevel) {
+    pub(super) fn interface(&self, offered: Offered) -> (SyntaxId, u16, AuthLevel) {
         let default = self.config.min_auth_level;
         let configured = match offered {
             Offered::Management => None,

@@ -74,6 +74,11 @@ impl PresentationContexts {
         self.0.iter().find(|context| context.id == id).copied()
     }
 
+    /// The interfaces that are bound.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = Offered> {
+        self.0.iter().map(|context| context.interface)
+    }
+
     /// Decides on each element. Like Windows, accepts one context a PDU: the first that can be.
     pub(super) fn negotiate(
         &mut self,

@@ -47,6 +47,8 @@ pub enum ServerAction {
         /// Its level.
         level: AuthLevel,
     },
+    /// For the figures: a fault was transmitted.
+    Faulted(FaultStatus),
     /// Send what was transmitted before, then close. Nothing follows; a call or step under way
     /// need not be handed back.
     Close(CloseReason),
@@ -166,7 +168,8 @@ pub(super) struct Deadlines {
     pdu: Option<Duration>,
     /// From the first fragment of a request to its last.
     pub(super) request: Option<Duration>,
-    /// From the first leg of an authentication to its success.
+    /// From a bind after which nothing can be called, or from the first leg of an authentication,
+    /// to its success.
     authentication: Option<Duration>,
 }
 
@@ -341,11 +344,23 @@ impl ServerAssociation {
                 .pdu
                 .unwrap_or(now.saturating_add(PDU_TIMEOUT))
         });
-        self.deadlines.authentication = self.security.is_unfinished().then(|| {
+        let unfinished = self.security.is_unfinished() || self.can_call_nothing();
+        self.deadlines.authentication = unfinished.then(|| {
             self.deadlines
                 .authentication
                 .unwrap_or(now.saturating_add(AUTHENTICATION_TIMEOUT))
         });
+    }
+
+    /// Whether every call would be refused for its level: a client that leaves it at that only takes
+    /// a place from others.
+    fn can_call_nothing(&self) -> bool {
+        let reached = self.security.highest_level();
+        matches!(self.phase, Phase::Bound(_))
+            && !self
+                .contexts
+                .interfaces()
+                .any(|offered| self.interface(offered).2 <= reached)
     }
 
     /// Whether a PDU may be taken while the driver owes us something. A cancel or an orphaned may,
@@ -446,6 +461,7 @@ impl ServerAssociation {
     ) {
         let body = Body::Fault(Fault::new(context_id, status));
         self.transmit_packet(&Packet::new(PfcFlags::WHOLE | flags, call_id, body));
+        self.act(ServerAction::Faulted(status));
     }
 
     pub(super) fn nak(&mut self, call_id: u32, reason: RejectReason) {

@@ -58,6 +58,8 @@ pub struct Server {
     pub sent: Vec<Bytes>,
     pub calls: Vec<IncomingCall>,
     pub cancelled: Vec<u32>,
+    /// Statuses of the faults that were told of.
+    pub faulted: Vec<FaultStatus>,
     pub closed: Option<CloseReason>,
     pub tickets: Vec<StepTicket>,
     /// Run legs and echo calls at once; otherwise they are kept.
@@ -77,6 +79,7 @@ impl Server {
             sent: Vec::new(),
             calls: Vec::new(),
             cancelled: Vec::new(),
+            faulted: Vec::new(),
             closed: None,
             tickets: Vec::new(),
             is_prompt: true,
@@ -118,6 +121,7 @@ impl Server {
                 }
                 ServerAction::CancelCall { call_id } => self.cancelled.push(call_id),
                 ServerAction::LevelTooLow { .. } => {}
+                ServerAction::Faulted(status) => self.faulted.push(status),
                 ServerAction::Close(reason) => self.closed = Some(reason),
             }
         }
@@ -140,7 +144,10 @@ impl Server {
         let pdu = self.only();
         let packet = Packet::decode(&pdu).unwrap();
         match packet.body {
-            Body::Fault(fault) => (packet.header, fault.context_id, fault.status),
+            Body::Fault(fault) => {
+                assert_eq!(self.faulted.pop(), Some(fault.status), "not told of");
+                (packet.header, fault.context_id, fault.status)
+            }
             other => panic!("not a fault: {other:?}"),
         }
     }

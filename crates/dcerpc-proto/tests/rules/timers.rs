@@ -100,3 +100,53 @@ fn a_call_that_is_executed_has_no_timer() {
     server.feed_packet(&request(2, b"")).feed(b"\x05");
     assert_eq!(server.association.poll_timeout(), None);
 }
+
+/// Who may call nothing must authenticate, whatever else is sent meanwhile.
+#[test]
+fn a_client_that_can_call_nothing_is_not_waited_for() {
+    let bound = || Server::bound_with(config_at(AuthLevel::Integrity), PfcFlags::empty());
+    assert_fires(&mut bound(), AUTHENTICATION_TIMEOUT);
+
+    let mut server = bound();
+    let end = server.association.poll_timeout();
+    server.now += SECOND;
+    server.feed_packet(&alter(PfcFlags::empty(), vec![element(2, OTHER)]));
+    server.only();
+    assert_eq!(server.association.poll_timeout(), end);
+
+    // Nothing is bound at all.
+    let unknown = SyntaxId::new(Uuid::from_u128(7), 1, 0);
+    let mut server = Server::new(config_at(AuthLevel::Integrity));
+    server.feed_packet(&bind(PfcFlags::empty(), vec![element(1, unknown)]));
+    server.only();
+    assert_fires(&mut server, AUTHENTICATION_TIMEOUT);
+}
+
+#[test]
+fn a_client_that_can_call_something_may_be_idle() {
+    // An interface of its own level.
+    let mut config = config_at(AuthLevel::Integrity);
+    config.interfaces[1].min_auth_level = Some(AuthLevel::None);
+    let mut server = Server::bound_with(config, PfcFlags::empty());
+    assert!(server.association.poll_timeout().is_some());
+    server.feed_packet(&alter(PfcFlags::empty(), vec![element(2, OTHER)]));
+    assert_eq!(server.association.poll_timeout(), None);
+
+    // The level of its logon: one below the interface's is none.
+    for (level, is_enough) in [
+        (AuthLevel::Connect, false),
+        (AuthLevel::Integrity, true),
+        (AuthLevel::Privacy, true),
+    ] {
+        let mut server = Server::new(config_at(AuthLevel::Integrity));
+        let contexts = vec![element(1, ECHO)];
+        let first = bind(PfcFlags::empty(), contexts.clone());
+        server.feed_packet(&first.with_auth(common::trailer(level, 1), b"hello"));
+        server.only();
+        let second = alter(PfcFlags::empty(), contexts);
+        server.feed_packet(&second.with_auth(common::trailer(level, 1), b"sesame"));
+        server.only();
+        let timer = server.association.poll_timeout();
+        assert_eq!(timer.is_none(), is_enough, "{level:?}");
+    }
+}

@@ -136,7 +136,9 @@ impl Server {
                     Answer::Silence => {}
                     Answer::Close => outgoing.is_last = true,
                 },
-                ServerAction::CancelCall { .. } | ServerAction::LevelTooLow { .. } => {}
+                ServerAction::CancelCall { .. }
+                | ServerAction::LevelTooLow { .. }
+                | ServerAction::Faulted(_) => {}
                 ServerAction::Close(_) => outgoing.is_last = true,
             }
         }

@@ -120,7 +120,7 @@ async fn prune(
         );
         servers.insert(name.clone(), PrunedServer { sets, debts });
         let executor = Arc::clone(&server.executor);
-        super::blocking(move || executor.prune_kept()).await?;
+        admin.blocking.act(move || executor.prune_kept()).await?;
     }
     Ok(Json(Pruned { servers }))
 }

@@ -1,6 +1,6 @@
 //! The configuration in force, what of it can change, and the log's level.
 
-use super::{Admin, ApiError, Operator, Routes, blocking};
+use super::{Admin, ApiError, Operator, Routes};
 use crate::config::Config;
 use crate::reload::Reloaded;
 use axum::Json;
@@ -47,7 +47,7 @@ async fn reload(
     ConnectInfo(by): ConnectInfo<Operator>,
 ) -> Result<Json<Reloaded>, ApiError> {
     let reload = Arc::clone(&admin.parts.reload);
-    let reloaded = blocking(move || reload.run()).await?;
+    let reloaded = admin.blocking.act(move || reload.run()).await?;
     let outcome = reloaded.as_ref().map(drop);
     let outcome = outcome.map_err(|error| error as &dyn std::fmt::Display);
     admin.note_act("", &by, "reload", "the configuration", outcome);

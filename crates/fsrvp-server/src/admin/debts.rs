@@ -1,16 +1,13 @@
 //! What could not be removed, and never will be: an operator gives it up.
 
 use super::acts::Done;
-use super::{Admin, ApiError, Operator, Routes, blocking};
+use super::{Admin, ApiError, Operator, Routes};
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use fsrvp_proto::job::Artefact;
 use fsrvp_proto::{Order, OrderError};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long the look for what is owed may take: a disk may hang.
-const LOOK_LIMIT: Duration = Duration::from_secs(30);
 const ACT: &str = "forget debt";
 
 pub(super) fn routes() -> Routes {
@@ -35,19 +32,15 @@ async fn forget(
         Artefact::Copy(copy) => format!("snapshot {} of {}", copy.copy, copy.volume),
     };
     let executor = Arc::clone(&of_server.executor);
-    let look = blocking(move || executor.is_within_reach(&artefact));
-    let done = match tokio::time::timeout(LOOK_LIMIT, look).await {
-        Err(_) => Err(ApiError::failed(format!(
-            "whether {target} is there cannot be said: something does not answer for {} s",
-            LOOK_LIMIT.as_secs()
-        ))),
-        Ok(Err(lost)) => Err(lost),
-        Ok(Ok(Err(failure))) => Err(failure.into()),
-        Ok(Ok(Ok(true))) => Err(ApiError::conflict(format!(
+    let look = move || executor.is_within_reach(&artefact);
+    let done = match admin.blocking.look(look).await {
+        Err(busy) => Err(busy),
+        Ok(Err(failure)) => Err(failure.into()),
+        Ok(Ok(true)) => Err(ApiError::conflict(format!(
             "{target} can be reached and is not forgotten: mend what `fsrvpctl status` says of it, \
              then run `fsrvpctl prune`"
         ))),
-        Ok(Ok(Ok(false))) => match of_server.agent.order(Order::ForgetDebt(number)).await {
+        Ok(Ok(false)) => match of_server.agent.order(Order::ForgetDebt(number)).await {
             Some(Ok(_)) => Ok(()),
             // Paid while we looked.
             Some(Err(OrderError::NotFound)) => return Err(missing()),

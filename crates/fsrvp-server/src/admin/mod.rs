@@ -4,6 +4,7 @@
 //! holds the one against the other.
 
 mod acts;
+mod blocking;
 mod config;
 mod debts;
 mod error;
@@ -35,6 +36,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use blocking::Blocking;
 use fsrvp_proto::ShareDirectory;
 use fsrvp_samba::pipe::PipeCounters;
 use fsrvp_snapshot::Backends;
@@ -48,6 +50,7 @@ use tokio::net::{TcpListener, UnixListener};
 #[derive(Clone)]
 pub struct Admin {
     parts: Arc<Parts>,
+    blocking: Blocking,
 }
 
 /// All of it.
@@ -137,6 +140,7 @@ impl Admin {
     pub fn new(parts: Parts) -> Self {
         Self {
             parts: Arc::new(parts),
+            blocking: Blocking::default(),
         }
     }
 
@@ -231,13 +235,4 @@ async fn figures(State(admin): State<Admin>) -> impl IntoResponse {
         [(CONTENT_TYPE, "text/plain; version=0.0.4")],
         admin.parts.prometheus.render(),
     )
-}
-
-/// Runs what blocks on a thread for that.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| ApiError::internal("the work was lost; see the log"))
 }

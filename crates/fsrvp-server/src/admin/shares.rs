@@ -1,6 +1,6 @@
 //! Shares, each with its volume, backend and the reason; the providers.
 
-use super::{Admin, Administered, ApiError, Routes, blocking};
+use super::{Admin, Administered, ApiError, Routes};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -56,7 +56,12 @@ async fn shares(State(admin): State<Admin>) -> Result<Json<Shares>, ApiError> {
     let mut shares = Vec::new();
     for (name, server) in admin.servers() {
         let (name, server) = (name.clone(), server.clone());
-        shares.extend(blocking(move || of_server(&name, &server)).await??);
+        shares.extend(
+            admin
+                .blocking
+                .look(move || of_server(&name, &server))
+                .await??,
+        );
     }
     Ok(Json(Shares { shares }))
 }

@@ -1,7 +1,7 @@
 //! Kept snapshots.
 
 use super::sets::rfc3339;
-use super::{Admin, ApiError, Operator, Routes, blocking};
+use super::{Admin, ApiError, Operator, Routes};
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use fsrvp_idl::{ShadowCopyId, ShareName};
@@ -55,7 +55,7 @@ async fn snapshots(State(admin): State<Admin>) -> Result<Json<Snapshots>, ApiErr
     let mut snapshots = Vec::new();
     for (name, server) in admin.servers() {
         let executor = Arc::clone(&server.executor);
-        let kept = blocking(move || executor.kept()).await??;
+        let kept = admin.blocking.look(move || executor.kept()).await??;
         snapshots.extend(kept.into_iter().map(|kept| Snapshot::of(name, kept)));
     }
     Ok(Json(Snapshots { snapshots }))
@@ -68,15 +68,17 @@ async fn delete(
 ) -> Result<Json<Snapshot>, ApiError> {
     let executor = Arc::clone(&admin.server(&server)?.executor);
     let wanted = (ShareName::new(share.as_str()), name.clone());
-    let deleted = blocking(move || {
-        let mut all = executor.kept()?.into_iter();
-        let kept = all.find(|kept| (&kept.share, &kept.name) == (&wanted.0, &wanted.1));
-        if let Some(kept) = &kept {
-            executor.delete_kept(kept)?;
-        }
-        Ok::<_, ApiError>(kept)
-    })
-    .await?;
+    let deleted = admin
+        .blocking
+        .act(move || {
+            let mut all = executor.kept()?.into_iter();
+            let kept = all.find(|kept| (&kept.share, &kept.name) == (&wanted.0, &wanted.1));
+            if let Some(kept) = &kept {
+                executor.delete_kept(kept)?;
+            }
+            Ok::<_, ApiError>(kept)
+        })
+        .await?;
     let target = format!("snapshot {name} of {share}");
     match deleted {
         Ok(Some(kept)) => {

@@ -4,7 +4,7 @@
 
 use super::sets::rfc3339;
 use super::targets::Which;
-use super::{Admin, ApiError, Routes, blocking};
+use super::{Admin, ApiError, Routes};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use fsrvp_idl::ShadowCopySetId;
@@ -47,7 +47,7 @@ async fn sources(
     Query(which): Query<Which>,
 ) -> Result<Json<Sources>, ApiError> {
     let (name, server, share) = admin.with_share(share, which).await?;
-    let found = blocking(move || {
+    let found = admin.blocking.look(move || {
         let base = server.directory.lookup(&share)?;
         let exposed = server.directory.exposed()?;
         let mut sources = Vec::new();

@@ -1,6 +1,6 @@
 //! What copies and kept snapshots cost.
 
-use super::{Admin, Administered, ApiError, Routes, blocking};
+use super::{Admin, Administered, ApiError, Routes};
 use crate::metrics;
 use axum::Json;
 use axum::extract::State;
@@ -60,7 +60,8 @@ async fn space(State(admin): State<Admin>) -> Result<Json<Space>, ApiError> {
     let mut space = Space::default();
     for (name, server) in admin.servers() {
         let (name, server) = (name.clone(), server.clone());
-        let of_server = blocking(move || measure(&name, &server)).await??;
+        let work = move || measure(&name, &server);
+        let of_server = admin.blocking.measure(work).await??;
         space.volumes.extend(of_server.volumes);
         space.items.extend(of_server.items);
     }
@@ -83,7 +84,9 @@ pub(super) async fn keep_measuring(admin: Admin, interval: Duration) {
             .map(|(name, server)| (name.clone(), server.clone()))
             .collect();
         for (name, server) in servers {
-            if let Ok(Err(error)) = blocking(move || measure(&name, &server)).await {
+            let work = move || measure(&name, &server);
+            let measured = admin.blocking.measure(work).await;
+            if let Err(error) = measured.and_then(|measured| measured) {
                 tracing::debug!(%error, "space cannot be measured");
             }
         }

@@ -1,6 +1,6 @@
 //! File lists: which files of a share the next copy, or every copy, has to hold.
 
-use super::{Admin, Administered, ApiError, Operator, Routes, blocking};
+use super::{Admin, Administered, ApiError, Operator, Routes};
 use crate::targets::{FileList, TargetsError};
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, Query, State};
@@ -96,13 +96,15 @@ async fn put(
         files: wanted.files,
         standing: wanted.standing,
     };
-    let stored = blocking(move || {
-        list.check()?;
-        obeyed(&server, &list.share)?;
-        server.targets.put(list.clone())?;
-        Ok::<_, ApiError>(list)
-    })
-    .await?;
+    let stored = admin
+        .blocking
+        .act(move || {
+            list.check()?;
+            obeyed(&server, &list.share)?;
+            server.targets.put(list.clone())?;
+            Ok::<_, ApiError>(list)
+        })
+        .await?;
     note(&admin, &name, &by, "set", &share, &stored);
     Ok(Json(Shown::of(name, stored?)))
 }
@@ -115,11 +117,13 @@ async fn delete(
 ) -> Answer {
     let (name, server, share) = admin.with_share(share, which).await?;
     let wanted = share.clone();
-    let deleted = blocking(move || {
-        let deleted = server.targets.delete(&wanted).map_err(ApiError::from)?;
-        deleted.ok_or_else(|| no_list(&wanted))
-    })
-    .await?;
+    let deleted = admin
+        .blocking
+        .act(move || {
+            let deleted = server.targets.delete(&wanted).map_err(ApiError::from)?;
+            deleted.ok_or_else(|| no_list(&wanted))
+        })
+        .await?;
     note(&admin, &name, &by, "delete", &share, &deleted);
     Ok(Json(Shown::of(name, deleted?)))
 }
@@ -184,7 +188,7 @@ impl Admin {
                 continue;
             }
             let (directory, share) = (server.directory.clone(), wanted.clone());
-            let base = blocking(move || directory.lookup(&share)).await?;
+            let base = self.blocking.look(move || directory.lookup(&share)).await?;
             if let Ok(base) = base {
                 found.push((name.clone(), server.clone(), base.name));
             }

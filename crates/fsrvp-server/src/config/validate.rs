@@ -98,7 +98,7 @@ pub(super) fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
     }
     let several = config.servers.len() > 1;
     let mut names = BTreeSet::new();
-    let mut state_dirs = BTreeSet::new();
+    let mut places = BTreeSet::new();
     for (index, server) in config.servers.iter().enumerate() {
         let key = |name: &str| format!("server[{index}].{name}");
         match &server.name {
@@ -119,20 +119,37 @@ pub(super) fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
             }
             _ => {}
         }
-        if !state_dirs.insert(&server.state_dir) {
-            return refuse(
-                key("state_dir"),
-                format!(
-                    "{} is used by another [[server]] too",
-                    server.state_dir.display()
-                ),
-            );
+        for (name, path) in own_places(server) {
+            if !places.insert((name, path)) {
+                return refuse(
+                    key(name),
+                    format!(
+                        "{} is used by another [[server]] too: each needs a state_dir, a run_dir and \
+                         a pipe of its own, which an smb_conf or a pipe_directory gives it",
+                        path.display()
+                    ),
+                );
+            }
         }
         if let Err((name, problem)) = check_server(server) {
             return refuse(key(&name), problem);
         }
     }
     Ok(())
+}
+
+/// What two servers would take from each other, by its key.
+fn own_places(server: &ServerConfig) -> [(&'static str, &Path); 3] {
+    let pipe = match &server.pipe_directory {
+        Some(directory) => ("pipe_directory", directory),
+        None => ("smb_conf", &server.smb_conf),
+    };
+    [
+        ("state_dir", &server.state_dir),
+        ("run_dir", &server.run_dir),
+        pipe,
+    ]
+    .map(|(key, path)| (key, path.as_path()))
 }
 
 fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
@@ -209,6 +226,12 @@ fn check_server(server: &ServerConfig) -> Result<(), (String, String)> {
     if server.max_connections == 0 {
         return Err(("max_connections".into(), "must be at least 1".into()));
     }
+    if server.max_connections_per_account == Some(0) {
+        return Err((
+            "max_connections_per_account".into(),
+            "must be at least 1".into(),
+        ));
+    }
     backends::check(server)?;
     if server.clone.reserve_percent > 1_000 {
         return Err(("clone.reserve_percent".into(), "is more than 1000".into()));
@@ -281,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn several_servers_each_have_places_of_their_own() {
+        for pipe in ["smb_conf='/d'", "pipe_directory='/np'"] {
+            let text = format!(
+                "[[server]]\nname='a'\n[[server]]\nname='b'\nstate_dir='/b'\nrun_dir='/c'\n{pipe}"
+            );
+            Config::parse(&text, Path::new("fsrvpd.toml")).unwrap();
+        }
+    }
+
+    #[test]
     fn a_share_may_name_a_program() {
         let text = "[[server]]\n[[server.exec]]\nname='array'\ncommand=['/x', 'y']\n\
                     limits = { commit = '3s' }\n[[server.share]]\nname='a'\nbackend='array'";
@@ -318,7 +351,20 @@ mod tests {
             ),
             (
                 "[[server]]\nname='a'\n[[server]]\nname='b'",
-                "used by another [[server]]",
+                "server[1].state_dir: /var/lib/fsrvpd is used by another [[server]]",
+            ),
+            (
+                "[[server]]\nname='a'\n[[server]]\nname='b'\nstate_dir='/b'",
+                "server[1].run_dir: /run/fsrvpd is used by another [[server]]",
+            ),
+            (
+                "[[server]]\nname='a'\n[[server]]\nname='b'\nstate_dir='/b'\nrun_dir='/c'",
+                "server[1].smb_conf: /etc/samba/smb.conf is used by another [[server]]",
+            ),
+            (
+                "[[server]]\nname='a'\npipe_directory='/np'\n[[server]]\nname='b'\nstate_dir='/b'\n\
+                 run_dir='/c'\nsmb_conf='/d'\npipe_directory='/np/'",
+                "server[1].pipe_directory: /np/ is used by another [[server]]",
             ),
             ("[[server]]\nadmin_sids = ['BO']", "is not a SID"),
             ("[[server]]\nshort_timer = '0s'", "must be longer than zero"),
@@ -367,6 +413,10 @@ mod tests {
             (
                 "[[server]]\n[[server.exec]]\nname='a'\ncommand=['/x']\nlimits={sael='1s'}",
                 "unknown field `sael`",
+            ),
+            (
+                "[[server]]\nmax_connections_per_account=0",
+                "max_connections_per_account: must be at least 1",
             ),
             (
                 "[[server]]\nstatic_shares='/x'",

@@ -6,22 +6,24 @@
 mod commit;
 mod keep;
 mod locate;
+mod lookups;
 mod seal;
 mod share;
+mod threads;
 
 use fsrvp_idl::ShareName;
-pub use keep::KeepPolicy;
-
 use fsrvp_proto::directory::BaseShare;
 use fsrvp_proto::job::{Artefact, BackendName, Failure, FailureKind};
 use fsrvp_proto::{Job, JobId, JobOutcome, ShareDirectory};
 use fsrvp_snapshot::{Backends, Choice, Deadline, Selected, SnapshotBackend};
 use fsrvp_sys::crash;
+pub use keep::KeepPolicy;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use threads::Work;
 
 /// What may change while the executor runs.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +42,8 @@ pub struct Executor {
     runtime: tokio::runtime::Handle,
     running: Mutex<HashMap<JobId, Arc<AtomicBool>>>,
     heard: locate::Heard,
+    lookups: lookups::Lookups,
+    threads: threads::Threads,
 }
 
 impl std::fmt::Debug for Executor {
@@ -51,7 +55,7 @@ impl std::fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// An executor over these parts; `runtime` lends the threads.
+    /// An executor over these parts; `runtime` has to do where the system has no thread for a job.
     #[must_use]
     pub fn new(
         backends: Arc<Backends>,
@@ -69,6 +73,8 @@ impl Executor {
             runtime,
             running: Mutex::default(),
             heard: locate::Heard::default(),
+            lookups: lookups::Lookups::default(),
+            threads: threads::Threads::default(),
         }
     }
 
@@ -100,7 +106,7 @@ impl Executor {
 
     /// Starts a job. `out_of_sight` is called on the job's thread when nobody finds any of the
     /// artefacts of a [`Job::Remove`] any more; `done` is called exactly once there, when the job
-    /// has ended.
+    /// has ended. Look-ups of a share that is being looked up wait for that to end.
     pub fn start(
         self: &Arc<Self>,
         id: JobId,
@@ -108,16 +114,29 @@ impl Executor {
         out_of_sight: impl Fn() + Send + 'static,
         done: impl FnOnce(JobOutcome) + Send + 'static,
     ) {
+        if let Job::Locate { share } = job {
+            return self.look_up(share, Box::new(done));
+        }
         let cancelled = Arc::<AtomicBool>::default();
         self.running().insert(id, Arc::clone(&cancelled));
         let this = Arc::clone(self);
-        self.runtime.spawn_blocking(move || {
+        self.on_a_thread(Box::new(move || {
             let lost = lost_outcome(&job);
             let run = AssertUnwindSafe(|| this.run(job, &cancelled, &out_of_sight));
             let outcome = std::panic::catch_unwind(run).unwrap_or(lost);
             this.running().remove(&id);
             done(outcome);
-        });
+        }));
+    }
+
+    fn on_a_thread(&self, work: Work) {
+        if let Err((work, error)) = self.threads.run(work) {
+            tracing::error!(
+                %error,
+                "the system has no thread for a job, which waits: raise the unit's TasksMax"
+            );
+            self.runtime.spawn_blocking(work);
+        }
     }
 
     /// Tells a running job to stop as soon as it can.
@@ -125,12 +144,6 @@ impl Executor {
         if let Some(cancelled) = self.running().get(&id) {
             cancelled.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Number of jobs that run.
-    #[must_use]
-    pub fn running_jobs(&self) -> usize {
-        self.running().len()
     }
 
     /// Runs a job to its end on this thread.

@@ -5,9 +5,9 @@ use crate::attacker::{Door, Logon, Peer};
 use crate::support::Daemon;
 use crate::{Target, lab};
 use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId};
-use std::io::{BufRead as _, BufReader};
+use fsrvp_testkit::NetworkTrace;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use uuid::Uuid;
 
 /// Hosts as attackers write them: names, addresses, and what Windows takes for WebDAV. The control
@@ -58,40 +58,6 @@ fn requests(unc: &str) -> Vec<Request> {
     ]
 }
 
-/// strace on a process with all its threads and children.
-struct Trace {
-    strace: Child,
-    file: tempfile::NamedTempFile,
-}
-
-impl Trace {
-    fn of(daemon: &Daemon) -> Self {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut strace = Command::new("strace")
-            .args(["-f", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o"])
-            .arg(file.path())
-            .args(["-p", &daemon.pid().to_string()])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(strace.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        assert!(line.contains("attached"), "{line}");
-        Self { strace, file }
-    }
-
-    /// The calls that name an address of a network.
-    fn network_calls(mut self) -> Vec<String> {
-        let pid = rustix::process::Pid::from_child(&self.strace);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        self.strace.wait().unwrap();
-        let text = std::fs::read_to_string(self.file.path()).unwrap();
-        let is_network = |line: &&str| line.contains("AF_INET");
-        text.lines().filter(is_network).map(str::to_owned).collect()
-    }
-}
-
 fn strace_is_there() -> bool {
     if Command::new("strace").arg("-V").output().is_ok() {
         return true;
@@ -104,12 +70,12 @@ fn strace_is_there() -> bool {
 
 /// What the daemon says to the network while it is asked about a host.
 fn provoked(daemon: &Daemon, peer: &mut Peer, host: &str) -> Vec<String> {
-    let trace = Trace::of(daemon);
+    let trace = NetworkTrace::of(&[daemon.pid()]).unwrap();
     for request in requests(&format!(r"\\{host}\NETLOGON")) {
         let response = peer.call(&request);
         assert_ne!(response.status().0, 0, "{request:?}");
     }
-    trace.network_calls()
+    trace.network_calls().unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Attacks on memory, descriptors and patience.
 
 use crate::attacker::{Answer, DOORS, Door, Logon, Peer, Wire};
-use crate::support::{Daemon, administrator};
+use crate::support::{Daemon, one_of_many};
 use crate::{Target, lab};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use dcerpc_proto::FaultStatus;
@@ -115,10 +115,30 @@ fn a_request_without_end_is_cut_off() {
     assert!(grown < GROWTH, "grown by {grown} KiB");
 }
 
+/// Whoever can log on can send what does not decode, before anybody asks who may call.
+#[test]
+fn requests_that_do_not_decode_do_not_fill_the_log() {
+    let lab = lab("");
+    let daemon = lab.start();
+    let mut peer = Peer::new(&daemon, Door::Pipe, Logon::RIGHT);
+    for _ in 0..500 {
+        for pdu in peer.pdus(IS_PATH_SUPPORTED, Bytes::from_static(b"\x01")) {
+            assert!(peer.wire.send(&pdu));
+        }
+        let bad_stub = Answer::Fault(FaultStatus::BAD_STUB_DATA.0);
+        assert_eq!(peer.wire.answer(), bad_stub);
+    }
+    let lines = daemon.log().matches("a request does not decode").count();
+    // Twenty in ten seconds; a loaded machine may take three spans.
+    assert!((1..=60).contains(&lines), "{lines} lines");
+}
+
 /// Clients that hand a pipe over, begin to log on, and say no more.
 const HALF_OPEN: usize = 10_000;
 /// `max_connections` where nothing is configured.
 const CAP: usize = 2_048;
+/// Accounts among which they are spread: one alone may have a quarter of the places.
+const ACCOUNTS: usize = 8;
 /// What the daemon may use while it holds them, in KiB.
 const WITH_ALL: u64 = 192 * 1024;
 
@@ -136,12 +156,13 @@ fn ten_thousand_half_open_binds_find_a_cap_and_an_answer() {
     });
     drop(peer);
     let first_leg = first_leg.into_inner();
-    let hand_over = AuthRequest::from(administrator()).encode();
+    let hand_overs: [_; ACCOUNTS] =
+        std::array::from_fn(|number| AuthRequest::from(one_of_many(number)).encode());
     let mut open = Vec::new();
     let (mut taken, mut refused) = (0, 0);
     let began = std::time::Instant::now();
     for number in 0..HALF_OPEN {
-        let mut wire = Wire::hand_over(&daemon, &hand_over);
+        let mut wire = Wire::hand_over(&daemon, &hand_overs[number % ACCOUNTS]);
         assert!(wire.send(&first_leg));
         match wire.answer() {
             Answer::Acknowledged => taken += 1,

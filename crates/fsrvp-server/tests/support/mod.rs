@@ -144,16 +144,8 @@ impl Lab {
         self.start_as(command)
     }
 
-    fn start_as(&self, mut command: Command) -> Daemon {
-        let log = self.path("log");
-        let file = std::fs::File::create(&log).unwrap();
-        let child = command.stderr(file).spawn().unwrap();
-        let daemon = Daemon {
-            child,
-            socket: self.socket(),
-            admin: self.admin_socket(),
-            log,
-        };
+    fn start_as(&self, command: Command) -> Daemon {
+        let daemon = self.begin_as(command);
         let begun = Instant::now();
         while daemon.try_admin("/v1/health").is_none() {
             assert!(
@@ -164,6 +156,22 @@ impl Lab {
             std::thread::yield_now();
         }
         daemon
+    }
+
+    /// Starts the daemon and does not wait for it.
+    pub(crate) fn begin(&self) -> Daemon {
+        self.begin_as(self.command())
+    }
+
+    fn begin_as(&self, mut command: Command) -> Daemon {
+        let log = self.path("log");
+        let file = std::fs::File::create(&log).unwrap();
+        Daemon {
+            child: command.stderr(file).spawn().unwrap(),
+            socket: self.socket(),
+            admin: self.admin_socket(),
+            log,
+        }
     }
 
     /// Starts a daemon that must refuse, and gives what it says.
@@ -322,7 +330,14 @@ impl Daemon {
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();
-        self.child.wait().unwrap()
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "goes on; log:\n{}", self.log());
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -364,6 +379,12 @@ pub(crate) fn administrator() -> PipeIdentity {
 
 pub(crate) fn nobody() -> PipeIdentity {
     identity("plain", &["S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-513"])
+}
+
+/// One of many ordinary users.
+pub(crate) fn one_of_many(number: usize) -> PipeIdentity {
+    let user = format!("S-1-5-21-1-2-3-{}", 2_000 + number);
+    identity(&format!("user{number}"), &[&user, "S-1-5-21-1-2-3-513"])
 }
 
 pub(crate) fn client_set() -> ClientShadowCopySetId {
