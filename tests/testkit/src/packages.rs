@@ -63,6 +63,7 @@ pub const SUITES: &[Package] = &[
     package("mmdebstrap", "mmdebstrap"),
     package("prometheus", "promtool"),
     package("bsdutils", "script"),
+    package("tmux", "tmux"),
     package("python3-venv", "/usr/lib/python3*/ensurepip/__init__.py"),
 ];
 

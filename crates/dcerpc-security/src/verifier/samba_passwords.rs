@@ -1,7 +1,11 @@
 //! NT hashes from Samba's account database, for a stand-alone server without winbindd.
 
+use fsrvp_sys::process_group::ProcessGroup;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -9,6 +13,10 @@ use super::ntlmv2::prove;
 use super::{Account, Logon, Verified, Verifier, VerifyError};
 use crate::Key16;
 
+/// Longest time that `pdbedit` may take: every logon waits for it.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Longest output that is read, in bytes.
+const LONGEST_OUTPUT: u64 = 1 << 16;
 /// Longest account name that is looked up, in bytes.
 const MAX_ACCOUNT_LEN: usize = 256;
 
@@ -20,6 +28,7 @@ pub struct SambaPasswords {
     netbios_name: String,
     standalone: bool,
     program: PathBuf,
+    limit: Duration,
 }
 
 impl SambaPasswords {
@@ -32,6 +41,7 @@ impl SambaPasswords {
             netbios_name,
             standalone,
             program: PathBuf::from("pdbedit"),
+            limit: LIMIT,
         }
     }
 
@@ -39,6 +49,13 @@ impl SambaPasswords {
     #[must_use]
     pub fn with_program(mut self, program: PathBuf) -> Self {
         self.program = program;
+        self
+    }
+
+    /// Gives it another time than ten seconds.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -59,16 +76,32 @@ impl SambaPasswords {
         command.args(["-L", "-w"]).arg(format!("--user={user}"));
         command
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .env("LC_ALL", "C.UTF-8");
-        let output = command
-            .output()
-            .map_err(|error| VerifyError::Unavailable(format!("pdbedit: {error}")))?;
-        let stdout = Zeroizing::new(output.stdout);
-        if !output.status.success() {
+            .env("LC_ALL", "C.UTF-8")
+            .process_group(0);
+        let unavailable = |error| VerifyError::Unavailable(format!("pdbedit: {error}"));
+        let mut child = command.spawn().map_err(unavailable)?;
+        let group = ProcessGroup::of(&child).map_err(unavailable)?;
+        // One account is one line, which fits into the pipe.
+        let in_time = group.ends_within(self.limit);
+        group.kill();
+        let status = group.collect();
+        if !in_time {
+            return Err(VerifyError::Unavailable(format!(
+                "pdbedit did not answer within {:?}; is Samba's account database locked?",
+                self.limit
+            )));
+        }
+        if !status.is_some_and(|status| status.success()) {
             return Err(VerifyError::UnknownAccount(user.to_owned()));
         }
-        Ok(stdout)
+        let mut output = Zeroizing::new(Vec::new());
+        if let Some(stdout) = child.stdout.take() {
+            let mut stdout = stdout.take(LONGEST_OUTPUT);
+            stdout.read_to_end(&mut output).map_err(unavailable)?;
+        }
+        Ok(output)
     }
 }
 

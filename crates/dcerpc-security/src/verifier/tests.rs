@@ -369,6 +369,24 @@ fn strange_account_names_never_reach_a_program() {
     assert!(matches!(error, VerifyError::Unavailable(_)));
 }
 
+/// A database that somebody keeps locked holds no logon up for ever, nor what pdbedit started.
+#[test]
+fn a_pdbedit_that_hangs_is_killed() {
+    let _alone = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("pdbedit");
+    std::fs::write(&program, "#!/bin/sh\nsleep 86400\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let samba = SambaPasswords::new(None, "FS1".to_owned(), true)
+        .with_program(program)
+        .with_limit(std::time::Duration::from_millis(50));
+    let error = verify(&samba, "backup", "", "Password").unwrap_err();
+    let VerifyError::Unavailable(said) = error else {
+        panic!("{error:?}");
+    };
+    assert!(said.contains("did not answer within"), "{said}");
+}
+
 #[test]
 fn the_domain_may_be_hashed_as_sent_in_upper_case_or_not_at_all() {
     let users = UsersFile::parse("[[user]]\nname = \"u\"\npassword = \"p\"\n").unwrap();

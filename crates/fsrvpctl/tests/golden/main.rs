@@ -3,19 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
 
+mod refusals;
 mod stage;
+mod terminal;
 
 use libtest_mimic::{Arguments, Trial};
-use stage::{STAGE, normal, outcome};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
-
-const WAIT: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(20);
+use stage::{STAGE, normal};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn()); 11] = [
+    let tests: [(&str, fn()); 12] = [
         (
             "no_line_is_wider_than_80_columns_and_programs_read_json",
             no_line_is_wider_than_80_columns_and_programs_read_json,
@@ -35,11 +33,11 @@ fn main() -> ExitCode {
         ),
         (
             "each_failure_has_its_words_and_its_code",
-            each_failure_has_its_words_and_its_code,
+            refusals::each_failure_has_its_words_and_its_code,
         ),
         (
             "a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked",
-            a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked,
+            refusals::a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked,
         ),
         (
             "a_report_has_everything_and_no_secrets",
@@ -55,7 +53,11 @@ fn main() -> ExitCode {
         ),
         (
             "on_a_terminal_there_are_colours_unless_they_are_unwanted",
-            on_a_terminal_there_are_colours_unless_they_are_unwanted,
+            terminal::on_a_terminal_there_are_colours_unless_they_are_unwanted,
+        ),
+        (
+            "a_terminal_shows_the_same_words_in_colours",
+            terminal::a_terminal_shows_the_same_words_in_colours,
         ),
     ];
     let trials = tests.into_iter().map(|(name, test)| {
@@ -250,136 +252,6 @@ fn a_beginning_of_an_id_is_enough() {
     assert!(shown.contains("commit"), "{shown}");
 }
 
-fn each_failure_has_its_words_and_its_code() {
-    let recovered = STAGE.recovered.to_string();
-    let unknown = "00000000-0000-0000-0000-00000000abcd";
-    let cases: [(&[&str], i32, &str); 22] = [
-        (&[], 2, "Usage: fsrvpctl"),
-        (&["frobnicate"], 2, "unrecognized subcommand"),
-        (&["show", unknown], 4, "there is no set 00000000"),
-        (&["show", "not-an-id"], 2, "is no id of a set"),
-        (
-            &["show", "00000000-0000-0000-0000-0000"],
-            4,
-            "no set whose id begins with",
-        ),
-        (
-            &["abort", &recovered],
-            5,
-            "only a set short of recovered can be aborted",
-        ),
-        (
-            &["seal", &recovered],
-            5,
-            "only an exposed set can be sealed",
-        ),
-        (&["delete"], 2, "required arguments"),
-        (&["delete", "--copy", unknown], 4, "there is no copy"),
-        (
-            &["delete", "--snapshot", "docs", "nightly"],
-            4,
-            "there is no snapshot nightly of docs",
-        ),
-        (&["restore", "docs", "x"], 2, "required arguments"),
-        (
-            &["restore", "docs", "../x", "--snapshot", "n"],
-            2,
-            "is no path below a share",
-        ),
-        (
-            &["restore", "docs", "x", "--snapshot", "nightly"],
-            4,
-            "there is no snapshot nightly of docs on LAB",
-        ),
-        (
-            &[
-                "restore",
-                "docs",
-                "x",
-                "--snapshot",
-                "n",
-                "--server",
-                "other",
-            ],
-            4,
-            "there is no share docs",
-        ),
-        (&["targets", "list", "docs"], 4, "docs has no file list"),
-        (&["targets", "clear", "docs"], 4, "docs has no file list"),
-        (&["targets", "list", "none"], 4, "there is no share none"),
-        (
-            &["targets", "set", "docs", "a"],
-            5,
-            "file lists are for clones",
-        ),
-        (&["targets", "set", "off"], 2, "required arguments"),
-        (
-            &["targets", "set", "off", "../x"],
-            2,
-            "is no path below a share",
-        ),
-        (&["log", "a=b=c"], 2, "a=b=c"),
-        (
-            &["config", "check", "/does/not/exist.toml"],
-            6,
-            "cannot read /does/not/exist.toml",
-        ),
-    ];
-    for (arguments, expected, words) in cases {
-        let (out, error, code) = STAGE.run(arguments);
-        assert_eq!(code, expected, "{arguments:?}: {error}");
-        let flat = error.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(flat.contains(words), "{arguments:?}: {error}");
-        assert!(out.is_empty(), "{arguments:?}: {out}");
-        for line in error.lines() {
-            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
-        }
-    }
-    let (text, code) = STAGE.ctl(&[
-        "config",
-        "check",
-        STAGE.dir.join("fsrvpd.toml").to_str().unwrap(),
-    ]);
-    assert_eq!(code, 0, "{text}");
-}
-
-fn a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fsrvpctl"));
-    command.args(["--socket", "/does/not/exist.sock", "status"]);
-    let (_, error, code) = outcome(command);
-    assert_eq!(code, 3);
-    assert!(error.contains("is fsrvpd running?"), "{error}");
-
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var_os("FSRVP_REQUIRE_LAB").is_none(),
-            "other users can only be tried as root"
-        );
-        println!("skipped: other users can only be tried as root");
-        return;
-    }
-    let as_other = |group: &str| {
-        let plain = STAGE.command(&["sets"]);
-        let program = STAGE.dir.join("fsrvpctl");
-        // The build's directory may be closed to others.
-        if !program.exists() {
-            std::fs::copy(plain.get_program(), &program).unwrap();
-        }
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--clear-groups"]);
-        command.arg(format!("--regid={group}")).arg(program);
-        command.args(plain.get_args());
-        outcome(command)
-    };
-    let (_, error, code) = as_other("65534");
-    assert_eq!(code, 3, "a stranger: {error}");
-    let flat = error.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat.contains("only root and the group"), "{error}");
-    let (out, error, code) = as_other("daemon");
-    assert_eq!(code, 0, "a member of the group: {error}");
-    assert!(out.contains("SHARES"), "{out}");
-}
-
 fn a_report_has_everything_and_no_secrets() {
     let file = STAGE.dir.join("report.json");
     let path = file.to_str().unwrap();
@@ -434,44 +306,5 @@ fn completions_and_manual_come_from_the_same_source() {
     ] {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
         assert!(text.contains(words), "{page}: {text}");
-    }
-}
-
-fn on_a_terminal_there_are_colours_unless_they_are_unwanted() {
-    let has_script = Command::new("script").arg("--version").output().is_ok();
-    if !has_script {
-        assert!(
-            std::env::var_os("FSRVP_REQUIRE_LAB").is_none(),
-            "script(1) is not installed"
-        );
-        println!("skipped: script(1) is not installed");
-        return;
-    }
-    let on_terminal = |columns: u32, environment: &str| {
-        let plain = STAGE.command(&["sets"]);
-        let words: Vec<_> = std::iter::once(plain.get_program())
-            .chain(plain.get_args())
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        let line = format!("stty cols {columns}; {environment} {}", words.join(" "));
-        let mut command = Command::new("script");
-        command
-            .args(["-qec", &line, "/dev/null"])
-            .env("TERM", "xterm")
-            .stdin(Stdio::null());
-        outcome(command).0
-    };
-    assert!(on_terminal(80, "").contains("\u{1b}["));
-    assert!(!on_terminal(80, "NO_COLOR=1").contains("\u{1b}["));
-    for columns in [60, 80, 132] {
-        let shown = on_terminal(columns, "NO_COLOR=1");
-        let longest = shown
-            .lines()
-            .map(|line| line.trim_end().chars().count())
-            .max();
-        assert!(
-            longest <= usize::try_from(columns).ok(),
-            "{columns}: {shown}"
-        );
     }
 }

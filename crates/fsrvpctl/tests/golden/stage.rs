@@ -1,6 +1,5 @@
-//! A daemon with sets for the verbs to show, and their output in a form that can be compared.
+//! The daemon that every verb is tried against.
 
-use crate::{PATIENCE, WAIT};
 use fsrvp_client::{FsrvpClient, Options, PipeIdentity};
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, Context, ShadowCopySetId};
 use fsrvp_samba::npa::AuthRequest;
@@ -11,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+const WAIT: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A daemon in this process, with one set in each of three states.
 pub(crate) struct Stage {
@@ -23,7 +25,7 @@ pub(crate) struct Stage {
 pub(crate) static STAGE: LazyLock<Stage> = LazyLock::new(Stage::set);
 
 impl Stage {
-    pub(crate) fn set() -> Self {
+    fn set() -> Self {
         let dir = std::env::temp_dir().join(format!("fsrvpctl-golden.{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir(&dir).unwrap();
@@ -87,7 +89,7 @@ impl Stage {
         stage
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    fn socket(&self) -> PathBuf {
         self.dir.join("admin.sock")
     }
 
