@@ -70,7 +70,9 @@ impl Tree {
 
     /// The word of all files, byte for byte; `None` when there are two, or a file is missing.
     fn word(&self) -> Result<Option<[u8; 4]>, Failed> {
-        let mut word = None;
+        let mut word: Option<[u8; 4]> = None;
+        // 2 GiB are compared a file at a time, not a word at a time.
+        let mut expected = Vec::new();
         let mut content = Vec::new();
         for number in 0..self.files {
             let Ok(mut file) = fs::File::open(self.file(number)) else {
@@ -78,15 +80,13 @@ impl Tree {
             };
             content.clear();
             file.read_to_end(&mut content)?;
-            let found = content.first_chunk::<4>().copied();
-            let whole = content.len() == self.bytes
-                && content
-                    .chunks(4)
-                    .all(|chunk| Some(chunk) == found.as_ref().map(|word| &word[..]));
-            if !whole || (word.is_some() && word != found) {
+            if word.is_none() {
+                word = content.first_chunk::<4>().copied();
+                expected = word.unwrap_or_default().repeat(self.bytes / 4);
+            }
+            if content != expected {
                 return Ok(None);
             }
-            word = found;
         }
         Ok(word)
     }
