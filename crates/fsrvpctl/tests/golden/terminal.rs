@@ -76,6 +76,14 @@ struct Tmux {
 }
 
 impl Tmux {
+    fn start(socket: std::path::PathBuf) -> Self {
+        let tmux = Self { socket };
+        // Without a session the server ends, and a new one may meet the old one's end.
+        let (_, error, code) = tmux.run(&["new-session", "-d", "-s", "base", "read end"]);
+        assert_eq!(code, 0, "{error}");
+        tmux
+    }
+
     fn run(&self, arguments: &[&str]) -> (String, String, i32) {
         let mut command = Command::new("tmux");
         command
@@ -143,9 +151,7 @@ pub(crate) fn a_terminal_shows_the_same_words_in_colours() {
         println!("skipped: tmux is not installed");
         return;
     }
-    let tmux = Tmux {
-        socket: STAGE.dir.join("tmux"),
-    };
+    let tmux = Tmux::start(STAGE.dir.join("tmux"));
     let recovered = STAGE.recovered.to_string();
     let show: &[&str] = &["show", &recovered];
     let missing: &[&str] = &["show", "00000000-0000-0000-0000-00000000abcd"];
