@@ -83,7 +83,7 @@ impl Agent {
             jobs: Jobs::default(),
             debts: Debts::default(),
             removals: Vec::new(),
-            retention: RetentionState::default(),
+            retention: RetentionState::new(now),
             open_calls: 0,
             answered: BTreeSet::new(),
             is_stopped: false,

@@ -170,6 +170,8 @@ impl Agent {
                 }
             }
             agent.forget_recovered(id);
+            // It may have gone already but for the wish.
+            agent.retention_may_be_due(now);
         });
     }
 }

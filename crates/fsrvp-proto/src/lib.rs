@@ -9,6 +9,7 @@
 
 pub mod action;
 pub mod agent;
+pub mod ages;
 mod calls;
 pub mod config;
 mod debts;

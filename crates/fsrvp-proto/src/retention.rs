@@ -5,11 +5,12 @@
 
 use crate::action::{Action, Now};
 use crate::agent::Agent;
+use crate::ages::{Ages, between};
 use crate::event::{EndReason, Event};
 use crate::job::{Exposure, Failure, Job};
 use crate::jobs::Purpose;
 use crate::set::{SetStatus, ShadowCopySet};
-use fsrvp_idl::{FileTime, ShadowCopyId, ShadowCopySetId, ShareName};
+use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -21,8 +22,6 @@ const SOONEST: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(600);
 /// Sets that one job asks about.
 const MAX_BATCH: usize = 64;
-/// A wall clock that has moved by more than this beside the monotonic clock has been set.
-const JUMP: Duration = Duration::from_secs(600);
 
 /// How long Recovered sets are kept. A set goes when either rule says so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,18 +41,30 @@ impl Retention {
 }
 
 /// What the agent remembers between two looks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RetentionState {
     /// When to look next; `None` while no rule asks for it.
     due: Option<Duration>,
     /// The rule of one order, for one look.
     ordered: Option<Retention>,
-    /// Both clocks at the last look.
-    last: Option<Now>,
+    /// Whether ages are believed.
+    ages: Ages,
     /// Sets that are not looked at again before this time.
     held: BTreeMap<ShadowCopySetId, Duration>,
     /// Sets that a job asks about.
     asked: BTreeSet<ShadowCopySetId>,
+}
+
+impl RetentionState {
+    pub(crate) const fn new(now: Now) -> Self {
+        Self {
+            due: None,
+            ordered: None,
+            ages: Ages::new(now),
+            held: BTreeMap::new(),
+            asked: BTreeSet::new(),
+        }
+    }
 }
 
 impl Agent {
@@ -85,14 +96,14 @@ impl Agent {
             return;
         }
         let ordered = self.retention.ordered.take();
-        // After a jump ages mean nothing: the clock may be put right again.
-        let jumped = self.clock_jumped(now);
-        self.retention.last = Some(now);
-        let rule = ordered.unwrap_or(self.config.retention);
-        if jumped && ordered.is_none() && rule.age.is_some() {
-            self.push(Action::Report(Event::ClockJumped));
-            self.retention.due = Some(now.at.saturating_add(LOOK_AGAIN));
-            return;
+        let jumped = self.retention.ages.look(now);
+        let mut rule = ordered.unwrap_or(self.config.retention);
+        // An operator who orders it has seen the ages.
+        if ordered.is_none() && !self.retention.ages.doubt(now).is_zero() {
+            if jumped && rule.age.is_some() {
+                self.push(Action::Report(Event::ClockJumped));
+            }
+            rule.age = None;
         }
         self.retention.held.retain(|_, until| *until > now.at);
         let sets = self.kept_long_enough(rule, now);
@@ -105,15 +116,6 @@ impl Agent {
             self.until_next(now)
         };
         self.retention.due = next.map(|next| now.at.saturating_add(next));
-    }
-
-    fn clock_jumped(&self, now: Now) -> bool {
-        let Some(last) = self.retention.last else {
-            return false;
-        };
-        let passed = now.at.saturating_sub(last.at);
-        let wall = between(last.wall, now.wall);
-        wall.abs_diff(passed) > JUMP || now.wall < last.wall
     }
 
     fn ask_about(&mut self, now: Now, sets: Vec<ShadowCopySetId>) {
@@ -179,7 +181,7 @@ impl Agent {
                 *seen = seen.saturating_add(1);
             }
             let aged = rule.age.is_some_and(|age| age_of(set, now) >= age);
-            if (aged || surplus) && self.may_be_asked_about(set.id) {
+            if (aged || surplus) && self.may_be_asked_about(set) {
                 sets.push(set.id);
             }
         }
@@ -187,8 +189,12 @@ impl Agent {
         sets
     }
 
-    fn may_be_asked_about(&self, id: ShadowCopySetId) -> bool {
-        !self.retention.held.contains_key(&id) && !self.retention.asked.contains(&id)
+    /// Not while a snapshot of it is still to be kept, which ends with the set.
+    fn may_be_asked_about(&self, set: &ShadowCopySet) -> bool {
+        let id = set.id;
+        set.keep.is_empty()
+            && !self.retention.held.contains_key(&id)
+            && !self.retention.asked.contains(&id)
     }
 
     /// Time until the next set may have been kept for long enough by the configured rule.
@@ -199,8 +205,9 @@ impl Agent {
         }
         let ages = self.table.sets().filter_map(|set| {
             let age = rule.age?;
-            let counts = set.status == SetStatus::Recovered && self.may_be_asked_about(set.id);
-            counts.then(|| age.saturating_sub(age_of(set, now)))
+            let counts = set.status == SetStatus::Recovered && self.may_be_asked_about(set);
+            let doubt = self.retention.ages.doubt(now);
+            counts.then(|| age.saturating_sub(age_of(set, now)).max(doubt))
         });
         let held = self.retention.held.values();
         let held = held.map(|until| until.saturating_sub(now.at));
@@ -220,10 +227,4 @@ impl Agent {
 
 fn age_of(set: &ShadowCopySet, now: Now) -> Duration {
     between(set.changed, now.wall)
-}
-
-/// Time from `from` to `to`; zero if that is before.
-fn between(from: FileTime, to: FileTime) -> Duration {
-    let ticks = to.0.saturating_sub(from.0);
-    Duration::from_nanos(ticks.saturating_mul(100))
 }

@@ -165,6 +165,11 @@ impl AgentCell {
         self.with(|agent, now| agent.reconfigure(now, config));
     }
 
+    /// The clocks that drive the agent.
+    pub fn now(&self) -> fsrvp_proto::Now {
+        self.clock.now()
+    }
+
     /// What the operator may see.
     pub fn view(&self) -> AgentView {
         self.lock().agent.view(self.clock.now())

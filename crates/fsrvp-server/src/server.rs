@@ -29,6 +29,7 @@ use dcerpc_proto::security::{AuthLevel, SecurityProvider};
 use dcerpc_security::verifier::UsersFileError;
 use fsrvp_idl::{INTERFACE_UUID, INTERFACE_VERSION, Opnum, ShareName};
 use fsrvp_proto::TableError;
+use fsrvp_proto::ages::Ages;
 use fsrvp_proto::profile::Profile;
 use fsrvp_proto::{Agent, AgentConfig, ShareDirectory};
 use fsrvp_samba::SambaFacts;
@@ -289,7 +290,7 @@ impl RunningServer {
             }
         };
         let mut tasks = vec![tokio::spawn(refresh_names(Arc::clone(&agent), names))];
-        tasks.push(tokio::spawn(prune_kept(Arc::clone(&executor))));
+        tasks.push(tokio::spawn(prune_kept(Arc::clone(&executor), clock)));
         if let Some(tcp) = &listeners.tcp {
             let is_ours = match &tcp.server {
                 Some(wanted) => wanted.eq_ignore_ascii_case(&name),
@@ -474,12 +475,19 @@ pub(crate) fn settings(config: &ServerConfig) -> Settings {
 }
 
 /// Lets kept snapshots go when they are old enough, whether new ones come or not.
-async fn prune_kept(executor: Arc<Executor>) {
+async fn prune_kept(executor: Arc<Executor>, clock: Clock) {
     let mut pause = tokio::time::interval(PRUNE_INTERVAL);
+    let mut ages = Ages::new(clock.now());
     loop {
-        pause.tick().await;
+        tokio::select! {
+            _ = pause.tick() => {}
+            () = executor.kept_one_more() => {}
+        }
         let executor = Arc::clone(&executor);
-        let _ = tokio::task::spawn_blocking(move || executor.prune_kept()).await;
+        let now = clock.now();
+        ages.look(now);
+        let believed = ages.doubt(now).is_zero();
+        let _ = tokio::task::spawn_blocking(move || executor.prune_kept(now, believed)).await;
     }
 }
 

@@ -130,3 +130,25 @@ fn a_store_that_fails_keeps_the_wish() {
     world.pass(seconds(2));
     assert_eq!(wishes(&world), 0);
 }
+
+/// Retention does not end a wish: the set goes when its snapshot has been kept.
+#[test]
+fn a_set_that_is_one_too_many_waits_for_its_snapshot() {
+    let mut world = World::with(AgentConfig {
+        keep: [ShareName::new("A")].into(),
+        retention: fsrvp_proto::Retention {
+            age: None,
+            count: Some(1),
+        },
+        ..AgentConfig::new("FILES")
+    });
+    world.fate("keep", Fate::Fail(FailureKind::NoSpace));
+    let (old, _) = world.walk(WRITABLE, &["a"], SetStatus::Recovered);
+    let (new, _) = world.walk(WRITABLE, &["a"], SetStatus::Recovered);
+    world.pass(seconds(600));
+    assert_eq!(world.set_status(old), Some(SetStatus::Recovered));
+    world.no_fate("keep");
+    world.pass(seconds(1_200));
+    assert_eq!(world.set_status(old), None);
+    assert!(kept(&world, new));
+}

@@ -202,3 +202,25 @@ fn hundreds_go_in_batches() {
     assert_eq!(world.view().sets.len(), 10);
     assert_eq!(world.ran("in use"), 3);
 }
+
+/// A clock that is wrong when the machine starts is put right by somebody within the hour.
+#[test]
+fn a_clock_that_is_ahead_at_the_start_ages_nothing() {
+    let mut world = world(Some(48 * HOUR), Some(1));
+    let older = recovered(&mut world, &["b"]);
+    let set = recovered(&mut world, &["a"]);
+    world.pass(seconds(2 * HOUR));
+    let year = 365 * 24 * HOUR * 10_000_000;
+    world.now.wall = FileTime(world.now.wall.0 + year);
+    world.restart_raw();
+    world.pass(seconds(HOUR / 2));
+    // What comes anew is no reason to believe the ages; the count needs none.
+    let newer = recovered(&mut world, &["b"]);
+    assert_eq!(expired(&world), [older]);
+    world.pass(seconds(HOUR / 4));
+    world.now.wall = FileTime(world.now.wall.0 - year);
+    world.pass(seconds(40 * HOUR));
+    assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
+    world.pass(seconds(48 * HOUR));
+    assert_eq!(expired(&world), [older, set, newer]);
+}

@@ -120,7 +120,12 @@ async fn prune(
         );
         servers.insert(name.clone(), PrunedServer { sets, debts });
         let executor = Arc::clone(&server.executor);
-        admin.blocking.act(move || executor.prune_kept()).await?;
+        let now = server.agent.now();
+        // Whoever orders it has seen the ages.
+        admin
+            .blocking
+            .act(move || executor.prune_kept(now, true))
+            .await?;
     }
     Ok(Json(Pruned { servers }))
 }

@@ -2,11 +2,12 @@
 
 use super::{Executor, in_share};
 use fsrvp_idl::{DateTime, FileTime, ShadowCopyId};
-use fsrvp_proto::job::{Exposure, Failure, KeepSource};
+use fsrvp_proto::Now;
+use fsrvp_proto::job::{Exposure, Failure, FailureKind, KeepSource};
 use fsrvp_snapshot::{BackendError, Kept, SnapshotBackend, names};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Snapshots of one share that may have the same name by the template; the later ones get a number.
 const MOST_NAMESAKES: u32 = 9;
@@ -55,15 +56,30 @@ impl KeepPolicy {
 
 impl Executor {
     pub(super) fn keep(&self, sources: &[KeepSource]) -> Result<(), Failure> {
+        let mut without_policy = None;
         for source in sources {
-            // The policy may have gone since the set was recovered.
             let policy = self.settings().keep.get(&source.share).cloned();
-            let Some(policy) = policy else { continue };
-            self.keep_one(source, &policy)
-                .map_err(|error| in_share(&source.share, error))?;
+            match policy {
+                Some(policy) => self
+                    .keep_one(source, &policy)
+                    .map_err(|error| in_share(&source.share, error))?,
+                None => without_policy = Some(&source.share),
+            }
         }
-        self.prune_kept();
-        Ok(())
+        self.kept_one_more.notify_one();
+        // The configuration may have changed since the set was recovered.
+        match without_policy {
+            None => Ok(()),
+            Some(share) => Err(Failure::new(
+                FailureKind::Unsupported,
+                format!("nothing is to be kept of the share {share:?} any more"),
+            )),
+        }
+    }
+
+    /// Waits until a snapshot has been kept: an older one may have to go.
+    pub async fn kept_one_more(&self) {
+        self.kept_one_more.notified().await;
     }
 
     fn keep_one(&self, source: &KeepSource, policy: &KeepPolicy) -> Result<(), Failure> {
@@ -81,14 +97,18 @@ impl Executor {
     }
 
     /// Deletes the kept snapshots that the policies of their shares no longer keep. Those of shares
-    /// without a policy stay: they were kept for a reason that somebody else may know.
-    pub fn prune_kept(&self) {
-        let policies = self.settings().keep.clone();
+    /// without a policy stay: they were kept for a reason that somebody else may know. Ages count
+    /// only where they are believed.
+    pub fn prune_kept(&self, now: Now, ages_are_believed: bool) {
+        let mut policies = self.settings().keep.clone();
         if policies.is_empty() {
             return;
         }
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = FileTime::from_unix(since_epoch.unwrap_or_default());
+        if !ages_are_believed {
+            for policy in policies.values_mut() {
+                policy.age = None;
+            }
+        }
         for backend in self.backends.iter() {
             let kept = match backend.list_kept() {
                 Ok(kept) => kept,
@@ -100,7 +120,7 @@ impl Executor {
             };
             for (share, policy) in &policies {
                 let of_share = kept.iter().filter(|kept| kept.share == *share).collect();
-                for kept in policy.surplus(of_share, now) {
+                for kept in policy.surplus(of_share, now.wall) {
                     delete_surplus(backend, kept);
                 }
             }

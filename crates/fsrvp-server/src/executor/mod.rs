@@ -44,6 +44,8 @@ pub struct Executor {
     heard: locate::Heard,
     lookups: lookups::Lookups,
     threads: threads::Threads,
+    /// A snapshot has been kept.
+    kept_one_more: tokio::sync::Notify,
 }
 
 impl std::fmt::Debug for Executor {
@@ -75,6 +77,7 @@ impl Executor {
             heard: locate::Heard::default(),
             lookups: lookups::Lookups::default(),
             threads: threads::Threads::default(),
+            kept_one_more: tokio::sync::Notify::new(),
         }
     }
 
