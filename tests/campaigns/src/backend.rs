@@ -4,14 +4,14 @@ use crate::observed::{VOLUMES, names};
 use crate::random::Random;
 use crate::stage::Base;
 use crate::view::Status;
+use crate::wait;
 use crate::{Outcome, tree};
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_testkit::{Isolation, Lab, LabOptions, Run};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest time until what was deleted has been removed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -260,12 +260,10 @@ impl Backend {
             .args([&snapshot, &name])
             .check()?;
         let hash = tree::hash(&below(&point, base.inner));
-        let began = Instant::now();
-        while let Err(error) = Run::new("zfs").args(["destroy", &name]).check() {
-            if began.elapsed() > PATIENCE {
-                return Err(error.into());
-            }
-            thread::sleep(Duration::from_millis(20));
+        // Somebody may still look into it.
+        let destroyed = || Ok(Run::new("zfs").args(["destroy", &name]).check().ok());
+        if wait::until(PATIENCE, destroyed)?.is_none() {
+            Run::new("zfs").args(["destroy", &name]).check()?;
         }
         let _ = fs::remove_dir(point);
         Ok(hash?)
@@ -323,15 +321,13 @@ fn others(area: &Path, furniture: &[&str]) -> Outcome<Vec<PathBuf>> {
 
 /// What is still in a directory that should become empty by itself.
 fn emptied(trash: &Path) -> Outcome<Vec<PathBuf>> {
-    let began = Instant::now();
-    loop {
-        let left = match trash.exists() {
+    let mut left = BTreeSet::new();
+    wait::until(PATIENCE, || {
+        left = match trash.exists() {
             true => names(trash)?,
             false => BTreeSet::new(),
         };
-        if left.is_empty() || began.elapsed() > PATIENCE {
-            return Ok(left.into_iter().map(|name| trash.join(name)).collect());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+        Ok(left.is_empty().then_some(()))
+    })?;
+    Ok(left.into_iter().map(|name| trash.join(name)).collect())
 }

@@ -5,6 +5,7 @@ use crate::backend::Backend;
 use crate::client::{CallError, Client};
 use crate::random::Random;
 use crate::stage::Stage;
+use crate::wait;
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, ShadowCopyId, ShadowCopySetId};
 use fsrvp_sys::shared_mapping::SharedMapping;
 use rustix::fs::OFlags;
@@ -117,12 +118,13 @@ fn compare(
     freeze: Freeze,
 ) -> Outcome<Compared> {
     let (set, copies) = begin(stage, client)?;
-    thread::sleep(Duration::from_millis(50));
+    // What was flushed in Prepare is not all that there is.
+    writers.wait_for_each()?;
     let frozen = writers.gate.write().map_err(|_| "a writer died")?;
     let model = writers.model();
     let frozen = (freeze == Freeze::AsVss).then_some(frozen);
     if frozen.is_none() {
-        thread::sleep(Duration::from_millis(20));
+        writers.wait_for_each()?;
     }
     let commit = client.call(async move |client| client.commit_shadow_copy_set(set, WAIT).await);
     drop(frozen);
@@ -299,6 +301,21 @@ impl Writers {
         self.files.iter().map(stamps).collect()
     }
 
+    /// Waits until every writer has written at least once more.
+    fn wait_for_each(&self) -> Outcome {
+        let counts = || {
+            let count = |file: &Arc<WrittenFile>| crate::walker::lock(&file.known).blocks.len();
+            self.files.iter().map(count).collect::<Vec<_>>()
+        };
+        let before = counts();
+        let written = || {
+            let all = counts().iter().zip(&before).all(|(now, then)| now > then);
+            Ok(all.then_some(()))
+        };
+        let waited = wait::until(WAIT, written)?;
+        waited.ok_or_else(|| "a writer does not write".into())
+    }
+
     /// Ends them and gives the number of blocks that they wrote.
     fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
@@ -385,6 +402,7 @@ impl Writer {
             }
             drop(known);
             drop(thawed);
+            // Real time paces the load: the disk and the agent need a share of the machine.
             thread::sleep(backend.pause(&mut random));
         }
         written

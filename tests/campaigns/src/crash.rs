@@ -265,6 +265,7 @@ impl Campaign {
             &format!("fss_create_expose backup {mode} {}", names.join(" ")),
         );
         let walker = thread::spawn(move || create.output().map(drop));
+        // A moment of real time that no event of the program chooses: so are kills.
         thread::sleep(pause);
         self.walker.stage.kill(self.walker.random.chance(1, 2))?;
         walker.join().map_err(|_| "the client's thread died")??;
@@ -282,6 +283,7 @@ impl Campaign {
 
     fn kill_while_starting(&mut self) -> Outcome {
         self.walker.stage.spawn(&[], &[])?;
+        // Any moment of the start in real time, and some after it.
         thread::sleep(Duration::from_millis(self.walker.random.below(900)));
         self.walker.stage.kill(self.walker.random.chance(1, 2))?;
         self.figures.killed_in("start");

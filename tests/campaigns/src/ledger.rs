@@ -1,6 +1,7 @@
 //! What clients have been told, and so what must be true after a crash.
 
 use crate::Outcome;
+use crate::invariants::AUTO_RECOVERY;
 use crate::stage::Stage;
 use crate::view::{SetView, Status, View};
 use fsrvp_idl::{ShadowCopyId, ShadowCopySetId};
@@ -68,10 +69,11 @@ impl Ledger {
         }
     }
 
-    /// Power was lost: what was written to copies and not sealed may be lost.
+    /// Power was lost: what was written to writable copies and not sealed may be lost. Nobody has
+    /// written to the others.
     pub(crate) fn forget_unsealed(&mut self, stage: &Stage) -> Outcome {
         for set in self.sets.values_mut() {
-            if set.status != Status::Exposed {
+            if set.status != Status::Exposed || set.context & AUTO_RECOVERY == 0 {
                 continue;
             }
             for copy in &mut set.copies {

@@ -16,6 +16,7 @@ mod scale;
 mod stage;
 mod tree;
 mod view;
+mod wait;
 mod walker;
 
 use clap::{Parser, Subcommand};

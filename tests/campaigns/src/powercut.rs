@@ -201,6 +201,7 @@ impl Load {
                             file.write_all(&block)?;
                             file.sync_all()
                         });
+                        // Real time paces the load: without it nobody else would come to write.
                         thread::sleep(Duration::from_millis(5));
                     }
                 })

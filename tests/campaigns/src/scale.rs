@@ -8,6 +8,7 @@ use crate::plan::{Ending, Plan};
 use crate::random::Random;
 use crate::stage::Stage;
 use crate::view::View;
+use crate::wait;
 use crate::walker::{Halt, Walker};
 use fsrvp_sys::btrfs::{SnapshotMode, snapshot_create};
 use fsrvp_testkit::Run;
@@ -132,20 +133,18 @@ fn start(stage: &mut Stage) -> Outcome<(Duration, u64)> {
     let began = Instant::now();
     stage.spawn(&[], &[])?;
     let mut client = Client::new(&stage.lab.pipe())?;
-    loop {
+    let accepted = || {
         match client.call(async |client| client.set_context(0x0040_0009_u32).await) {
-            Ok(()) => break,
+            Ok(()) => return Ok(Some(())),
             Err(CallError::Gone) => client.hang_up(),
             Err(CallError::Refused(why)) => return Err(why.into()),
         }
-        if let Some(status) = stage.ended()? {
-            return Err(format!("the agent ended: {status}").into());
+        match stage.ended()? {
+            Some(status) => Err(format!("the agent ended: {status}").into()),
+            None => Ok(None),
         }
-        if began.elapsed() > PATIENCE {
-            return Err("the agent does not serve".into());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    };
+    wait::until(PATIENCE, accepted)?.ok_or("the agent does not serve")?;
     let serving = began.elapsed();
     let pid = stage.pid().ok_or("no agent")?;
     Ok((serving, pss(pid)?))

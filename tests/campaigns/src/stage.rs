@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Names};
 use crate::random::Random;
 use crate::view::{Status, View};
+use crate::wait;
 use crate::{Outcome, tree};
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_testkit::{AgentKind, Lab, LabOptions, MinAuthLevel, Run, ShareKey, process, sweep};
@@ -10,8 +11,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest time until a started agent serves, and until it owes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -186,19 +186,14 @@ impl Stage {
 
     /// Waits until the agent serves; its exit status if it ends before.
     pub(crate) fn wait_serving(&mut self) -> Outcome<Option<ExitStatus>> {
-        let began = Instant::now();
-        loop {
+        let serves = || {
             if let Some(status) = self.ended()? {
-                return Ok(Some(status));
+                return Ok(Some(Some(status)));
             }
-            if View::ask(&self.lab.admin_socket()).is_ok() {
-                return Ok(None);
-            }
-            if began.elapsed() > PATIENCE {
-                return Err("the agent does not serve".into());
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+            Ok(View::ask(&self.lab.admin_socket()).is_ok().then_some(None))
+        };
+        let waited = wait::until(PATIENCE, serves)?;
+        waited.ok_or_else(|| "the agent does not serve".into())
     }
 
     /// Starts the agent as usual and waits until it serves.
@@ -243,14 +238,7 @@ impl Stage {
 
     /// Waits for the end of an agent that has been killed or must have crashed.
     pub(crate) fn wait_end(&mut self, limit: Duration) -> Outcome<Option<ExitStatus>> {
-        let began = Instant::now();
-        while began.elapsed() < limit {
-            if let Some(status) = self.ended()? {
-                return Ok(Some(status));
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        Ok(None)
+        wait::until(limit, || self.ended())
     }
 
     /// Ends the agent at once, and its helper too when `all`.
@@ -279,17 +267,13 @@ impl Stage {
 
     /// Waits until nothing is under way and nothing is owed.
     pub(crate) fn settle(&self) -> Outcome<View> {
-        let began = Instant::now();
-        loop {
-            let view = View::ask(&self.lab.admin_socket())?;
-            if view.is_settled() {
-                return Ok(view);
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(format!("still busy or in debt: {view:?}").into());
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        let mut last = None;
+        let settled = || {
+            let view = last.insert(View::ask(&self.lab.admin_socket())?);
+            Ok(view.is_settled().then(|| view.clone()))
+        };
+        let waited = wait::until(PATIENCE, settled)?;
+        waited.ok_or_else(|| format!("still busy or in debt: {last:?}").into())
     }
 }
 

@@ -360,6 +360,7 @@ impl Walker {
         let phase = Arc::clone(&self.phase);
         let camera = self.stage.lab.camera();
         thread::spawn(move || {
+            // A moment of real time within the call that no event of the program chooses.
             thread::sleep(killer.pause);
             match &killer.strike {
                 Strike::Kill { all } => {

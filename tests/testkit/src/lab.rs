@@ -395,6 +395,12 @@ impl Lab {
         AgentFiles::of(self.dir()).admin_socket
     }
 
+    /// fsrvpd's configuration file.
+    #[must_use]
+    pub fn agent_config(&self) -> PathBuf {
+        AgentFiles::of(self.dir()).config
+    }
+
     /// fsrvpd's log.
     #[must_use]
     pub fn agent_log(&self) -> PathBuf {

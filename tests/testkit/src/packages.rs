@@ -58,6 +58,7 @@ pub const SUITES: &[Package] = &[
     package("krb5-user", "kinit"),
     package("iproute2", "ip"),
     package("strace", "strace"),
+    package("faketime", "/usr/lib/*/faketime/libfaketimeMT.so.1"),
     package("krb5-kdc", "krb5kdc"),
     package("krb5-admin-server", "kadmin.local"),
     package("mmdebstrap", "mmdebstrap"),

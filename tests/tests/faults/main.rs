@@ -1,6 +1,7 @@
 //! One fault at a time against the real daemon: the call is answered in time, the operator is told
 //! what is wrong and what to do, nothing is left, and the next backup works.
 
+mod clock;
 mod debts;
 mod documented;
 mod room;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
             "debts::a_snapshot_that_will_not_go",
             debts::stubborn_snapshot,
         )
+        .case("clock::jumps_both_ways", clock::jumps)
         .case("debts::a_disk_that_never_comes_back", debts::lost_disk)
         .case(
             "debts::shutting_down_does_not_wait_for_ever",
