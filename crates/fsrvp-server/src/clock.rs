@@ -40,7 +40,7 @@ impl Clock {
         self.origin.elapsed()
     }
 
-    /// The instant at which the monotonic clock shows `at`; what is further than [`FAR`] from now
+    /// The instant at which the monotonic clock shows `at`; what is further than a year from now
     /// comes then.
     #[must_use]
     pub fn instant(&self, at: Duration) -> tokio::time::Instant {

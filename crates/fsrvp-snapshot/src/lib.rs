@@ -1,7 +1,8 @@
 //! Snapshot backends behind one trait.
 //!
-//! [`SnapshotBackend`] is the contract; [`Btrfs`] and, without a disk, [`Memory`] obey it;
-//! [`Backends`] chooses one for a share's directory; `battery` (a feature) tries the contract on any of them.
+//! [`SnapshotBackend`] is the contract; [`Btrfs`], [`TreeClone`], [`Zfs`], [`Exec`] and, without a
+//! disk, [`Memory`] obey it; [`Backends`] chooses one for a share's directory; `battery` (a feature)
+//! tries the contract on any of them.
 
 mod attempt;
 pub mod backend;

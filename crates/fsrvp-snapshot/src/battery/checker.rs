@@ -1,6 +1,6 @@
 //! The battery over a program of the site, in directories of the operator's choice.
 
-use super::{Bed, BedShare, CHECKS, Refused, Unit};
+use super::{Bed, BedShare, CHECKS, Need, Refused, Unit};
 use crate::backend::{BackendError, SnapshotBackend};
 use crate::exec::{Exec, ExecConfig, ExecLimits};
 use crate::program::Program;
@@ -44,6 +44,14 @@ pub enum CheckerError {
         /// Why.
         source: io::Error,
     },
+    /// Nothing can be mounted, so a program cannot be seen to refuse a mount.
+    #[error("{path}: no tmpfs can be mounted there: {source}; root has to be able to mount")]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The program does not even know the volume.
     #[error("the program refuses {directory}: {source}")]
     Probe {
@@ -72,10 +80,15 @@ pub fn check_program(
         report(name, caught(|| run(&bed)));
     }
     for check in CHECKS {
-        let verdict = if check.two_volumes && bed.other.is_none() {
-            Verdict::NotTried("a directory on another volume")
-        } else {
-            caught(|| (check.run)(&mut bed))
+        let verdict = match check.needs {
+            Some(Need::TwoVolumes) if bed.other.is_none() => {
+                Verdict::NotTried("a directory on another volume")
+            }
+            Some(Need::SharedVolume) if bed.unit() == Unit::Tree => {
+                Verdict::NotTried("volumes that hold several shares")
+            }
+            Some(Need::Keeping) => Verdict::NotTried("a backend that keeps snapshots"),
+            _ => caught(|| (check.run)(&mut bed)),
         };
         bed.clear();
         report(check.name, verdict);
@@ -227,10 +240,14 @@ impl ProgramBed {
         let offender = directory.join("mounted here");
         make_all(&offender)?;
         let mounted = mount("none", &offender, "tmpfs", MountFlags::empty(), None);
-        self.refused.extend(mounted.ok().map(|()| Refused {
+        mounted.map_err(|errno| CheckerError::Mount {
+            path: offender.clone(),
+            source: errno.into(),
+        })?;
+        self.refused.push(Refused {
             directory,
             offender,
-        }));
+        });
         Ok(())
     }
 

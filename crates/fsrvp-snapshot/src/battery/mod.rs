@@ -76,7 +76,7 @@ pub trait Bed {
     /// A share below the directory of `whole`, on the same volume if there is such a thing.
     fn inner(&self) -> BedShare;
     /// A share of another volume. Only asked for by checks that need [two
-    /// volumes](Check::two_volumes).
+    /// volumes](Need::TwoVolumes).
     fn other(&self) -> BedShare;
     /// Directories with something in them that no snapshot would hold.
     fn refused(&self) -> Vec<Refused>;
@@ -119,21 +119,35 @@ pub trait Bed {
 pub struct Check {
     /// What it is about.
     pub name: &'static str,
-    /// Whether the bed has to have two volumes.
-    pub two_volumes: bool,
+    /// Without which it tries nothing.
+    pub needs: Option<Need>,
     /// Panics where the contract is broken.
     pub run: fn(&mut dyn Bed),
 }
 
+/// What a check needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A bed with two volumes.
+    TwoVolumes,
+    /// A volume that holds several shares.
+    SharedVolume,
+    /// A backend that keeps snapshots.
+    Keeping,
+}
+
 macro_rules! checks {
-    (@ two) => {
-        true
+    (@) => {
+        None
     };
-    ($($module:ident::$name:ident $(with $two:ident volumes)?),* $(,)?) => {
+    (@ $need:ident) => {
+        Some(Need::$need)
+    };
+    ($($module:ident::$name:ident $(with $need:ident)?),* $(,)?) => {
         /// All checks.
         pub const CHECKS: &[Check] = &[$(Check {
             name: stringify!($name),
-            two_volumes: false $(|| checks!(@ $two))?,
+            needs: checks!(@ $($need)?),
             run: $module::$name,
         }),*];
     };
@@ -141,33 +155,33 @@ macro_rules! checks {
 
 checks![
     life::probe_is_stable,
-    life::volumes_are_told_apart with two volumes,
+    life::volumes_are_told_apart with TwoVolumes,
     failure::probe_refuses_what_a_snapshot_would_not_hold,
     life::a_copy_holds_the_moment_of_its_commit,
     life::what_writers_hold_open_is_in_the_copy,
     life::a_writable_copy_is_written_until_it_is_sealed,
     life::a_read_only_copy_is_never_written,
     life::who_could_write_before_the_seal_cannot_reach_the_copy,
-    life::two_shares_of_a_volume_in_one_copy,
-    life::two_volumes_in_one_commit with two volumes,
+    life::two_shares_of_a_volume_in_one_copy with SharedVolume,
+    life::two_volumes_in_one_commit with TwoVolumes,
     life::everything_may_be_repeated,
     life::everything_may_be_repeated_after_a_restart,
     life::what_is_recorded_is_found_and_reached,
     life::commit_without_prepare,
     life::prepare_may_be_abandoned,
-    failure::a_failing_member_leaves_nothing with two volumes,
-    failure::no_time_leaves_nothing with two volumes,
-    failure::a_cancelled_commit_leaves_nothing with two volumes,
+    failure::a_failing_member_leaves_nothing with TwoVolumes,
+    failure::no_time_leaves_nothing with TwoVolumes,
+    failure::a_cancelled_commit_leaves_nothing with TwoVolumes,
     failure::a_copy_that_is_not_there,
     failure::a_copy_of_another_volume_is_not_touched,
     life::every_form_is_enumerated,
     failure::an_attempt_finds_out_a_missing_seal,
     life::previous_versions_have_a_second_each,
     life::odd_share_names_have_folders,
-    keep::a_kept_snapshot_outlives_its_copy,
-    keep::a_copy_is_kept_once_under_a_name,
-    keep::what_can_still_be_written_is_not_kept,
-    keep::kept_snapshots_are_in_nobody_s_way,
+    keep::a_kept_snapshot_outlives_its_copy with Keeping,
+    keep::a_copy_is_kept_once_under_a_name with Keeping,
+    keep::what_can_still_be_written_is_not_kept with Keeping,
+    keep::kept_snapshots_are_in_nobody_s_way with Keeping,
 ];
 
 const CREATED: FileTime = FileTime(133_500_000_000_000_000);

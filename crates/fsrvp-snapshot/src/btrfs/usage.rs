@@ -1,37 +1,28 @@
 //! What a copy takes of the disk, as `btrfs filesystem du` counts it: extents that no other file
 //! has are the copy's own. It reads the extents of every file.
 
-use crate::backend::{BackendError, Usage};
+use crate::backend::{BackendError, Deadline, Usage};
+use crate::program::Program;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
-/// How long the count may take, in seconds.
-const LIMIT: &str = "60";
+/// How long the count may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn of(path: &Path) -> Result<Option<Usage>, BackendError> {
     if !path.is_dir() {
         return Err(BackendError::NotFound(path.to_owned()));
     }
-    let counted = Command::new("timeout")
-        .args([LIMIT, "btrfs", "filesystem", "du", "-s", "--raw", "--"])
-        .arg(path)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    match counted {
-        Ok(output) if output.status.success() => {
-            Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+    let program = Program::new(["btrfs", "filesystem", "du", "-s", "--raw", "--"]).arg(path);
+    let why = match program.run(b"", LIMIT, &Deadline::default()) {
+        Ok(ended) if ended.status.success() => {
+            return Ok(parse(&String::from_utf8_lossy(&ended.stdout)));
         }
-        Ok(output) => {
-            tracing::debug!(path = %path.display(), status = %output.status, "cannot count extents");
-            Ok(None)
-        }
-        Err(error) => {
-            tracing::debug!(%error, "btrfs filesystem du cannot be run; is btrfs-progs installed?");
-            Ok(None)
-        }
-    }
+        Ok(ended) => ended.complaint(),
+        Err(failed) => failed.to_string(),
+    };
+    tracing::debug!(path = %path.display(), why, "btrfs filesystem du cannot count extents");
+    Ok(None)
 }
 
 /// The second line: total, exclusive, shared by the set, name.

@@ -171,7 +171,8 @@ impl TreeClone {
     }
 
     /// Unmounts all our mounts below `run_dir` and removes their mount points; copies stay, and no
-    /// exposed share may point there any more. For a clean removal of the service.
+    /// exposed share may point there any more. For tests and benchmarks, which use a run directory
+    /// once; the daemon's mounts outlive it.
     ///
     /// # Errors
     /// `Busy` while something is open there; the others are unmounted all the same.

@@ -78,7 +78,7 @@ impl LabOptions {
     }
 
     /// Puts the btrfs file systems, Samba's state and the agent's on one disk, whose power can be
-    /// [cut](Lab::photograph).
+    /// [cut](crate::Lab::photograph).
     #[must_use]
     pub fn single_disk(mut self) -> Self {
         self.single_disk = true;
