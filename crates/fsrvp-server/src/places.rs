@@ -41,12 +41,12 @@ struct OfAccount {
 }
 
 impl Places {
-    /// As many as a configuration says; an account has a quarter of them where it says nothing.
+    /// As many as a configuration says; an account has half of them where it says nothing.
     #[must_use]
     pub fn new(max_connections: usize, of_one_account: Option<usize>) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(max_connections)),
-            of_one_account: of_one_account.unwrap_or_else(|| (max_connections / 4).max(FEW)),
+            of_one_account: of_one_account.unwrap_or_else(|| (max_connections / 2).max(FEW)),
             taken: Mutex::default(),
         })
     }
@@ -111,10 +111,10 @@ mod tests {
     fn one_account_cannot_take_all_places() {
         let places = Places::new(100, None);
         let take = |account: &str| places.take()?.belongs_to(account, &places);
-        let mut open: Vec<_> = (0..25).map(|_| take("S-1-5-21-1").unwrap()).collect();
+        let mut open: Vec<_> = (0..50).map(|_| take("S-1-5-21-1").unwrap()).collect();
         assert_eq!(take("S-1-5-21-1").unwrap_err(), NoPlace::ForAccount);
         // Others find room, and what was refused holds none.
-        open.extend((0..75).map(|other| take(&format!("S-1-5-21-{}", 2 + other % 4)).unwrap()));
+        open.extend((0..50).map(|other| take(&format!("S-1-5-21-{}", 2 + other % 4)).unwrap()));
         assert_eq!(take("S-1-5-21-9").unwrap_err(), NoPlace::AtAll);
         open.remove(0);
         open.push(take("S-1-5-21-1").unwrap());
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn where_there_are_few_places_an_account_may_have_them() {
         let most = |all, one| Places::new(all, one).of_one_account;
-        assert_eq!(most(2_048, None), 512);
+        assert_eq!(most(2_048, None), 1_024);
         assert_eq!(most(2, None), FEW);
         assert_eq!(most(2_048, Some(3)), 3);
     }

@@ -208,7 +208,7 @@ pub struct ServerConfig {
     /// Most connections at a time; one more is told so and closed.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
-    /// Most of them of one account; by default a quarter, and 16 where that is less.
+    /// Most of them of one account; by default half, and 16 where that is less.
     pub max_connections_per_account: Option<usize>,
     /// Whether the resident helper for Samba's registry is used.
     #[serde(default = "yes")]
