@@ -2,7 +2,7 @@
 
 use crate::process::{self, MARK};
 use crate::volume::directory;
-use crate::{Error, Run, SequenceTimeout, place, unix_http_get};
+use crate::{Error, Run, SequenceTimeout, comes_true, place, unix_http_get};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Name by which the laboratory's file server is known.
 pub(crate) const SERVER_NAME: &str = "LABSRV";
@@ -195,35 +195,35 @@ pub(crate) fn start(dir: &Path, program: Run) -> Result<u32, Error> {
     let files = AgentFiles::of(dir);
     let mut child = spawn(dir, program)?;
     let pid = child.id();
-    let began = Instant::now();
-    loop {
-        let last = match unix_http_get(&files.admin_socket, "/v1/health") {
-            Ok(answer) if answer.status == 200 => {
-                // Collects the process when it ends, should this process still be there then.
-                thread::spawn(move || child.wait());
-                return Ok(pid);
-            }
+    let mut last = String::new();
+    let mut ended = None;
+    let serves = || {
+        last = match unix_http_get(&files.admin_socket, "/v1/health") {
+            Ok(answer) if answer.status == 200 => return true,
             Ok(answer) => format!("status {}: {}", answer.status, answer.body),
             Err(error) => error.to_string(),
         };
-        let ended = child.try_wait().ok().flatten();
-        if ended.is_some() || began.elapsed() > PATIENCE {
-            let log = fs::read_to_string(&files.log).unwrap_or_default();
-            let log = log
-                .rsplit_once("--- start")
-                .map_or(log.as_str(), |(_, last)| last);
-            let ended = ended
-                .map(|status| format!("it ended, {status}; "))
-                .unwrap_or_default();
-            let last = format!("{ended}{last}; its log:\n{log}");
-            return Err(Error::NotReady {
-                server: "fsrvpd",
-                limit: began.elapsed(),
-                last,
-            });
-        }
-        thread::sleep(Duration::from_millis(10));
+        ended = child.try_wait().ok().flatten();
+        ended.is_some()
+    };
+    if comes_true(PATIENCE, serves) && ended.is_none() {
+        // Collects the process when it ends, should this process still be there then.
+        thread::spawn(move || child.wait());
+        return Ok(pid);
     }
+    let log = fs::read_to_string(&files.log).unwrap_or_default();
+    let log = log
+        .rsplit_once("--- start")
+        .map_or(log.as_str(), |(_, last)| last);
+    let ended = ended
+        .map(|status| format!("it ended, {status}; "))
+        .unwrap_or_default();
+    let last = format!("{ended}{last}; its log:\n{log}");
+    Err(Error::NotReady {
+        server: "fsrvpd",
+        limit: PATIENCE,
+        last,
+    })
 }
 
 /// Ends fsrvpd in good order, or as `kill -9` does.

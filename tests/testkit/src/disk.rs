@@ -4,13 +4,12 @@
 //! device without a volatile cache had then.
 
 use crate::volume::{directory, mounts_directory};
-use crate::{Error, Run, mounts, process};
+use crate::{Error, Run, comes_true, mounts, process};
 use rustix::fs::ioctl_ficlone;
 use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the kernel may hold a file system that is mounted nowhere here any more. A test beside
 /// us that has made a mount namespace of its own meanwhile has our mounts in it, until it ends.
@@ -119,18 +118,14 @@ pub(crate) fn fall(dir: &Path) -> Result<(), Error> {
 /// Waits until no btrfs is mounted from a device. A machine that starts has no file system of
 /// before; while one with the same id is mounted anywhere, the kernel gives the next one another id.
 fn wait_let_go(device: &Path) -> Result<(), Error> {
-    let began = Instant::now();
     let name = device.file_name().unwrap_or_default();
-    while is_held(name) {
-        if began.elapsed() > HELD {
-            let device = device.display();
-            return Err(Error::LeftOver(format!(
-                "the btrfs of {device}, in a mount namespace of another process"
-            )));
-        }
-        thread::sleep(Duration::from_millis(10));
+    if comes_true(HELD, || !is_held(name)) {
+        return Ok(());
     }
-    Ok(())
+    let device = device.display();
+    Err(Error::LeftOver(format!(
+        "the btrfs of {device}, in a mount namespace of another process"
+    )))
 }
 
 fn is_held(device: &std::ffi::OsStr) -> bool {

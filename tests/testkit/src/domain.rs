@@ -7,11 +7,11 @@ use crate::agent::{self, AgentFiles};
 use crate::isolation::KRB5_CONF;
 use crate::process::MARK;
 use crate::samba::Account;
-use crate::{Error, Run, lab, volume};
+use crate::{Error, Run, lab, until, volume};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Kerberos realm; the NetBIOS domain is its first part.
 const REALM: &str = "FSRVP.TEST";
@@ -302,25 +302,22 @@ impl Domain {
             .arg(self.conf())
             .env(MARK, &self.dir)
             .check()?;
-        let began = Instant::now();
-        loop {
-            let open = |port| {
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
-            };
+        let open = |port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        };
+        let mut last = String::new();
+        let serves = until(PATIENCE, || {
             let asked = Run::new("wbinfo").arg("-p").output()?;
-            if asked.status.success() && [445, 88, 389].into_iter().all(open) {
-                return Ok(());
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(Error::NotReady {
-                    server: "samba",
-                    limit: PATIENCE,
-                    last: asked.text(),
-                });
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            last = asked.text();
+            let serves = asked.status.success() && [445, 88, 389].into_iter().all(open);
+            Ok::<_, Error>(serves.then_some(()))
+        })?;
+        serves.ok_or(Error::NotReady {
+            server: "samba",
+            limit: PATIENCE,
+            last,
+        })
     }
 
     fn create_accounts(&self) -> Result<(), Error> {

@@ -23,12 +23,14 @@ pub mod packages;
 mod place;
 pub mod process;
 pub mod programs;
+mod random;
 mod realm;
 mod run;
 mod samba;
 mod system;
 mod trace;
 mod volume;
+mod wait;
 pub mod zfs;
 
 pub use agent::{AgentKind, MinAuthLevel, Profile};
@@ -38,11 +40,13 @@ pub use error::Error;
 pub use http::{HttpAnswer, unix_http, unix_http_get};
 pub use isolation::Isolation;
 pub use lab::{Camera, Lab, LabOptions, SequenceTimeout, down, sweep};
+pub use random::Random;
 pub use realm::Realm;
 pub use run::{Output, Run};
 pub use samba::Account;
 pub use trace::NetworkTrace;
 pub use volume::{Share, ShareKey};
+pub use wait::{comes_true, until};
 
 /// Whether the machine can carry a laboratory: root, loop devices and the programs it needs.
 ///

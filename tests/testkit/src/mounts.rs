@@ -1,13 +1,19 @@
 //! Mounts and loop devices below a directory, found by looking, not by remembering.
 
-use crate::{Error, Run};
+use crate::{Error, Run, comes_true, until};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long somebody who has just left may keep a mount busy; then it is detached all the same.
+const PATIENT: Duration = Duration::from_secs(10);
+/// How long unmounting is tried.
+const UNMOUNTED: Duration = Duration::from_secs(20);
+/// How long the kernel may hold a released loop device.
+const RELEASED: Duration = Duration::from_secs(20);
 
 /// Mount points at or below `dir`, the innermost and newest first.
 fn below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -57,27 +63,22 @@ pub(crate) fn remove_below(dir: &Path) -> Result<(), Error> {
 
 fn remove_here(dir: &Path) -> Result<(), Error> {
     let began = Instant::now();
-    loop {
-        let points = below(dir)?;
-        if points.is_empty() {
-            return Ok(());
-        }
-        let patient = began.elapsed() < Duration::from_secs(10);
-        let mut last = None;
-        for point in &points {
+    let mut last = None;
+    let empty = until(UNMOUNTED, || {
+        for point in below(dir)? {
             let mut run = Run::new("umount");
-            if !patient {
+            if began.elapsed() >= PATIENT {
                 run = run.arg("--lazy");
             }
-            last = run.arg(point).check().err().or(last);
+            last = run.arg(point).check().err().or(last.take());
         }
-        if below(dir)?.is_empty() {
-            return Ok(());
+        Ok::<_, Error>(below(dir)?.is_empty().then_some(()))
+    })?;
+    match empty {
+        Some(()) => Ok(()),
+        None => {
+            Err(last.unwrap_or_else(|| Error::LeftOver(format!("mounts in {}", dir.display()))))
         }
-        if began.elapsed() > Duration::from_secs(20) {
-            return Err(last.unwrap_or_else(|| Error::LeftOver(format!("mounts {points:?}"))));
-        }
-        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -107,20 +108,21 @@ pub(crate) fn release_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Waits until released devices have no image any more.
 pub(crate) fn wait_released(devices: &[PathBuf]) -> Result<(), Error> {
-    let began = Instant::now();
     let attached = |device: &&PathBuf| {
         let name = device.file_name().unwrap_or_default();
         let file = Path::new("/sys/block").join(name).join("loop/backing_file");
         // Somebody else may have the same device by now, with an image of his own.
         fs::read_to_string(file).is_ok_and(|image| image.trim_end().ends_with("(deleted)"))
     };
-    while let Some(device) = devices.iter().find(attached) {
-        if began.elapsed() > Duration::from_secs(20) {
-            return Err(Error::LeftOver(format!("loop device {}", device.display())));
-        }
-        thread::sleep(Duration::from_millis(20));
+    if comes_true(RELEASED, || !devices.iter().any(|device| attached(&device))) {
+        return Ok(());
     }
-    Ok(())
+    let left = devices.iter().find(attached);
+    let left = left.map(|device| device.display().to_string());
+    Err(Error::LeftOver(format!(
+        "loop device {}",
+        left.unwrap_or_default()
+    )))
 }
 
 /// Undoes the octal escapes of blank, tab, line feed and backslash.

@@ -1,12 +1,12 @@
 //! Processes by their ids: who is alive, who belongs to a laboratory, how to end them.
 
+use crate::comes_true;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Set in the environment of everything that a laboratory starts: the laboratory's directory.
 pub(crate) const MARK: &str = "FSRVP_LAB_DIR";
@@ -58,11 +58,10 @@ pub fn stop(pids: impl IntoIterator<Item = u32>, patience: Duration) -> Vec<u32>
         (Signal::KILL, Duration::from_secs(10)),
     ] {
         left.iter().for_each(|pid| signal(*pid, order));
-        let began = Instant::now();
-        while !left.is_empty() && began.elapsed() < wait {
-            thread::sleep(Duration::from_millis(5));
+        comes_true(wait, || {
             left.retain(|pid| alive(*pid));
-        }
+            left.is_empty()
+        });
     }
     left
 }
@@ -70,14 +69,7 @@ pub fn stop(pids: impl IntoIterator<Item = u32>, patience: Duration) -> Vec<u32>
 /// Waits until a process has gone; false when it is still there after `limit`.
 #[must_use]
 pub fn wait_gone(pid: u32, limit: Duration) -> bool {
-    let began = Instant::now();
-    while alive(pid) {
-        if began.elapsed() >= limit {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    true
+    comes_true(limit, || !alive(pid))
 }
 
 /// Name of the program that a process runs, without a suffix for a replaced file.

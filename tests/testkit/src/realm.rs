@@ -1,12 +1,11 @@
 //! A Kerberos realm of its own: a key distribution centre on loopback, gone with its owner.
 
-use crate::{Error, Run, process};
+use crate::{Error, Run, comes_true, process};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time for the key distribution centre to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,18 +69,19 @@ impl Realm {
             command: run.line(),
             source,
         })?);
-        let began = Instant::now();
-        while let Err(error) = TcpStream::connect(address) {
-            if began.elapsed() > PATIENCE {
-                return Err(Error::NotReady {
-                    server: "krb5kdc",
-                    limit: began.elapsed(),
-                    last: error.to_string(),
-                });
-            }
-            thread::sleep(Duration::from_millis(10));
+        let mut last = String::new();
+        let answers = || {
+            let connected = TcpStream::connect(address).map_err(|error| error.to_string());
+            connected.map_err(|error| last = error).is_ok()
+        };
+        if comes_true(PATIENCE, answers) {
+            return Ok(realm);
         }
-        Ok(realm)
+        Err(Error::NotReady {
+            server: "krb5kdc",
+            limit: PATIENCE,
+            last,
+        })
     }
 
     /// The service's keys.

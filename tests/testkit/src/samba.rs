@@ -4,14 +4,13 @@ use crate::agent::{AgentFiles, AgentKind, SERVER_NAME};
 use crate::packages::expand;
 use crate::process::{self, MARK};
 use crate::volume::{Share, ShareKey, Storage, directory, mounts_directory};
-use crate::{Error, Run, SequenceTimeout};
+use crate::{Error, Run, SequenceTimeout, comes_true};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time for a server to come up on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -412,20 +411,16 @@ fn wait_for(
     files: &SambaFiles,
     ready: impl Fn() -> bool,
 ) -> Result<(), Error> {
-    let began = Instant::now();
-    while !ready() {
-        if began.elapsed() > PATIENCE {
-            let log = files.log().join(format!("log.{server}"));
-            let last = fs::read_to_string(log).unwrap_or_default();
-            return Err(Error::NotReady {
-                server,
-                limit: PATIENCE,
-                last,
-            });
-        }
-        thread::sleep(Duration::from_millis(10));
+    if comes_true(PATIENCE, ready) {
+        return Ok(());
     }
-    Ok(())
+    let log = files.log().join(format!("log.{server}"));
+    let last = fs::read_to_string(log).unwrap_or_default();
+    Err(Error::NotReady {
+        server,
+        limit: PATIENCE,
+        last,
+    })
 }
 
 pub(crate) fn random_password() -> Result<String, Error> {

@@ -5,13 +5,13 @@
 
 use crate::process::{self, MARK};
 use crate::volume::directory;
-use crate::{Error, Run};
+use crate::{Error, Run, comes_true};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SOCKET: &str = "/run/zfs/zfs_socket";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,17 +64,14 @@ impl ZfsFuse {
                 source,
             })?;
         let daemon = Self { pid: child.id() };
-        let began = Instant::now();
-        while !Path::new(SOCKET).exists() || Run::new("zpool").arg("list").check().is_err() {
-            let ended = child.try_wait().ok().flatten();
-            if ended.is_some() || began.elapsed() > PATIENCE {
-                return Err(Error::NotReady {
-                    server: "zfs-fuse",
-                    limit: began.elapsed(),
-                    last: fs::read_to_string(&log).unwrap_or_default(),
-                });
-            }
-            thread::sleep(Duration::from_millis(20));
+        let serves = || Path::new(SOCKET).exists() && Run::new("zpool").arg("list").check().is_ok();
+        let mut has_ended = || child.try_wait().ok().flatten().is_some();
+        if !comes_true(PATIENCE, || serves() || has_ended()) || has_ended() {
+            return Err(Error::NotReady {
+                server: "zfs-fuse",
+                limit: PATIENCE,
+                last: fs::read_to_string(&log).unwrap_or_default(),
+            });
         }
         // Collects the process when it ends.
         thread::spawn(move || child.wait());
