@@ -203,10 +203,10 @@ pub(crate) fn make_tree(share: &Path, files: usize) -> Result<()> {
     })
 }
 
-/// A tree of files that have a size and no data.
-pub(crate) fn make_sparse_tree(share: &Path, files: usize) -> Result<()> {
+/// A tree of files of one block each.
+pub(crate) fn make_tree_of_blocks(share: &Path, files: usize) -> Result<()> {
     each_file(share, files, 1_000, |path| {
-        Ok(File::create(path)?.set_len(SMALL as u64)?)
+        Ok(fs::write(path, [0x5A; BLOCK])?)
     })
 }
 

@@ -1,7 +1,9 @@
 //! How the phases grow with what a share holds and with what is there already.
 
 use crate::Result;
-use crate::ground::{Ground, Kind, Phases, delete, keep, make_image, make_sparse_tree, make_tree};
+use crate::ground::{
+    Ground, Kind, Phases, delete, keep, make_image, make_tree, make_tree_of_blocks,
+};
 use crate::plot::{self, Curve, Panel};
 use crate::report::Report;
 use fsrvp_snapshot::SnapshotBackend;
@@ -69,13 +71,13 @@ pub(crate) fn run(plan: Plan) -> Result<Growth> {
         },
     ];
     let panels = vec![
-        panel("Files", &places, powers(plan.files), |place, count| {
+        panel("files", &places, powers(plan.files), |place, count| {
             place.filled(plan.rounds_of(count), |share| {
-                make_sparse_tree(share, count)
+                make_tree_of_blocks(share, count)
             })
         })?,
         panel(
-            "Extents of a file",
+            "extents of a file",
             &places,
             powers(plan.extents),
             |place, count| {
@@ -85,7 +87,7 @@ pub(crate) fn run(plan: Plan) -> Result<Growth> {
             },
         )?,
         panel(
-            "Copies that exist",
+            "copies that exist",
             &places,
             std::iter::once(0).chain(powers(plan.copies)),
             |place, count| place.beside(plan, count),
@@ -124,6 +126,8 @@ fn panel(
         .flat_map(|place| ["Prepare", "Commit"].map(|phase| Curve::new(place.name, phase)))
         .collect();
     for count in counts {
+        // It takes long enough for somebody to wonder.
+        eprintln!("growth: {count} {title}");
         let mut at = curves.iter_mut();
         for place in places {
             let phases = measure(place, count)?;
@@ -224,7 +228,7 @@ impl Growth {
                     ]
                 });
             report.table(
-                &format!("Growth: {}, ms", panel.title.to_lowercase()),
+                &format!("Growth with {}, ms", panel.title),
                 [
                     panel.title,
                     "Prepare, clone on XFS",
@@ -236,8 +240,8 @@ impl Growth {
             );
         }
         report.note(format!(
-            "Medians of {} (of the largest shares only one), of the backends themselves, without an agent; drawn in growth.svg. The files \
-             of the first table have a size and no data.",
+            "![Growth](growth.svg)\n\nMedians of {} (of {LARGE} files or extents and more only one), of the backends themselves, without an \
+             agent. Every file of the first table has one block.",
             self.rounds
         ));
     }

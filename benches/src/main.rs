@@ -22,15 +22,12 @@ mod trace;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use labs::Labs;
-use report::Report;
+use report::{Page, Report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// What stands around the table in the file that `--readme` names.
-const MARKS: [&str; 2] = ["<!-- measured -->\n", "<!-- /measured -->\n"];
 
 #[derive(Parser)]
 #[command(name = "fsrvp-bench", about, args_conflicts_with_subcommands = true)]
@@ -46,7 +43,7 @@ struct Arguments {
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Put the table into this file, between its marks
+    /// Put what was measured into this file, each part between its marks
     #[arg(long)]
     readme: Option<PathBuf>,
 }
@@ -88,6 +85,29 @@ fn main() -> ExitCode {
     }
 }
 
+impl Part {
+    /// In the order in which they are measured.
+    const ALL: [Self; 11] = [
+        Self::Clone,
+        Self::Growth,
+        Self::Store,
+        Self::Commit,
+        Self::Trace,
+        Self::Dirty,
+        Self::Cycle,
+        Self::Null,
+        Self::Crowd,
+        Self::BtrfsSet,
+        Self::Security,
+    ];
+
+    /// As it is called on the command line.
+    fn word(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<()> {
     fsrvp_testkit::machine_fits()?;
     fsrvp_testkit::sweep()?;
@@ -95,29 +115,49 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(agent) => agent.clone(),
         None => std::env::current_exe()?.with_file_name("fsrvpd"),
     };
-    let mut report = Report::default();
-    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    if wanted(Part::Clone) {
-        clones(arguments.quick, &mut report)?;
+    let wanted = |part: &Part| arguments.only.is_empty() || arguments.only.contains(part);
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
+    let words: Vec<String> = parts.iter().map(|part| part.word()).collect();
+    // Before anything takes its time.
+    if let Some(path) = &arguments.readme {
+        page(path, &words)?;
     }
-    if wanted(Part::Growth) {
-        grow(arguments, &mut report)?;
+    let (mut labs, mut texts, mut missed) = (None, Vec::new(), Vec::new());
+    for (part, word) in parts.into_iter().zip(&words) {
+        let mut report = Report::of(word);
+        match part {
+            Part::Clone => clones(arguments.quick, &mut report)?,
+            Part::Growth => grow(arguments, &mut report)?,
+            part => {
+                if labs.is_none() {
+                    labs = Some(Labs::up(&agent)?);
+                }
+                if let Some(labs) = &labs {
+                    measure(part, arguments.quick, &agent, labs, &mut report)?;
+                }
+            }
+        }
+        let text = report.markdown(&about()?);
+        println!("{text}");
+        missed.extend(report.missed().map(str::to_owned));
+        texts.push(text);
     }
-    let needs_none = |part| [Part::Clone, Part::Growth].contains(part);
-    if arguments.only.is_empty() || !arguments.only.iter().all(needs_none) {
-        let labs = Labs::up(&agent)?;
-        measure(arguments, &agent, &labs, &mut report)?;
+    if let Some(path) = &arguments.readme {
+        let mut page = page(path, &words)?;
+        for (word, text) in words.iter().zip(&texts) {
+            page.put(word, text)?;
+        }
+        std::fs::write(path, page.text())?;
     }
-    let text = report.markdown(&about()?);
-    println!("{text}");
-    if let Some(readme) = &arguments.readme {
-        put(readme, &text)?;
-    }
-    let missed = report.missed();
     if arguments.quick || missed.is_empty() {
         return Ok(());
     }
     Err(format!("missed: {}", missed.join(", ")).into())
+}
+
+fn page(path: &Path, words: &[String]) -> Result<Page> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(Page::new(text, words.iter().map(String::as_str))?)
 }
 
 /// What needs no laboratory.
@@ -149,66 +189,60 @@ fn grow(arguments: &Arguments, report: &mut Report) -> Result<()> {
     Ok(growth.draw(&directory.join("growth.svg"))?)
 }
 
-fn measure(arguments: &Arguments, agent: &Path, labs: &Labs, report: &mut Report) -> Result<()> {
-    let quick = arguments.quick;
-    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+/// What is measured in laboratories.
+fn measure(part: Part, quick: bool, agent: &Path, labs: &Labs, report: &mut Report) -> Result<()> {
     let number = |full: usize, smoke: usize| if quick { smoke } else { full };
-    if wanted(Part::Store) {
-        let plan = store::Plan {
-            rounds: number(15, 1),
-            commits: number(40, 3),
-            sets: number(1_000, 10),
-        };
-        store::run(plan, report)?;
+    match part {
+        // Without a laboratory, elsewhere.
+        Part::Clone | Part::Growth => Ok(()),
+        Part::Store => {
+            let plan = store::Plan {
+                rounds: number(15, 1),
+                commits: number(40, 3),
+                sets: number(1_000, 10),
+            };
+            store::run(plan, report)
+        }
+        Part::Commit => {
+            let files = number(100_000, 1_000);
+            let cases = [
+                ("empty subvolume".to_owned(), labs::share(&labs.ours)),
+                (
+                    format!("{files} files"),
+                    labs::share_of_many_files(&labs.ours, files)?,
+                ),
+            ];
+            commit::clean(labs, &cases, number(240, 2), report)
+        }
+        Part::Trace => trace::run(labs, number(10, 2), report),
+        Part::Dirty => {
+            let dirt = dirty::Dirt {
+                before: number(2 << 30, 8 << 20),
+                after: 1 << 20,
+                rounds: number(6, 1),
+            };
+            dirty::run(labs, dirt, report)
+        }
+        Part::Cycle => cycle::run(labs, number(200, 1), report),
+        Part::Null => {
+            let plan = null::Plan {
+                slices: number(16, 1),
+                slice: Duration::from_millis(if quick { 20 } else { 300 }),
+            };
+            let canned = labs.ours.dir().join("canned.sock");
+            null::run(&labs.ours.pipe(), &labs.peer.pipe(), &canned, plan, report)
+        }
+        Part::Crowd => crowd::run(labs, 1_000, report),
+        Part::BtrfsSet => set::run(&labs.ours, number(64, 4), number(12, 1), report),
+        Part::Security => {
+            let plan = security::Plan {
+                slices: number(16, 1),
+                calls: number(10_000, 100),
+                logons: number(1_000, 5),
+            };
+            security::run(agent, plan, report)
+        }
     }
-    if wanted(Part::Commit) {
-        let files = number(100_000, 1_000);
-        let cases = [
-            ("empty subvolume".to_owned(), labs::share(&labs.ours)),
-            (
-                format!("{files} files"),
-                labs::share_of_many_files(&labs.ours, files)?,
-            ),
-        ];
-        commit::clean(labs, &cases, number(240, 2), report)?;
-    }
-    if wanted(Part::Trace) {
-        trace::run(labs, number(10, 2), report)?;
-    }
-    if wanted(Part::Dirty) {
-        let dirt = dirty::Dirt {
-            before: number(2 << 30, 8 << 20),
-            after: 1 << 20,
-            rounds: number(6, 1),
-        };
-        dirty::run(labs, dirt, report)?;
-    }
-    if wanted(Part::Cycle) {
-        cycle::run(labs, number(200, 1), report)?;
-    }
-    if wanted(Part::Null) {
-        let plan = null::Plan {
-            slices: number(16, 1),
-            slice: Duration::from_millis(if quick { 20 } else { 300 }),
-        };
-        let canned = labs.ours.dir().join("canned.sock");
-        null::run(&labs.ours.pipe(), &labs.peer.pipe(), &canned, plan, report)?;
-    }
-    if wanted(Part::Crowd) {
-        crowd::run(labs, 1_000, report)?;
-    }
-    if wanted(Part::BtrfsSet) {
-        set::run(&labs.ours, number(64, 4), number(12, 1), report)?;
-    }
-    if wanted(Part::Security) {
-        let plan = security::Plan {
-            slices: number(16, 1),
-            calls: number(10_000, 100),
-            logons: number(1_000, 5),
-        };
-        security::run(agent, plan, report)?;
-    }
-    Ok(())
 }
 
 /// What the figures were taken on.
@@ -223,20 +257,4 @@ fn about() -> Result<String> {
         samba.stdout.trim().trim_start_matches("Version "),
         load.split_whitespace().next().unwrap_or_default(),
     ))
-}
-
-/// Puts the text between the marks of a file.
-fn put(path: &Path, text: &str) -> Result<()> {
-    let old = std::fs::read_to_string(path)?;
-    let [begin, end] = MARKS;
-    let (head, rest) = old
-        .split_once(begin)
-        .ok_or("the file has no mark for the table")?;
-    let (_, tail) = rest
-        .split_once(end)
-        .ok_or("the file has no mark after the table")?;
-    Ok(std::fs::write(
-        path,
-        format!("{head}{begin}{text}{end}{tail}"),
-    )?)
 }

@@ -68,7 +68,7 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Resul
     let counts = || points().map(|(count, _)| place(*count));
     let times = || points().map(|(_, time)| *time);
     let horizontal = counts().fold(f64::MAX, least)..counts().fold(1.0, most) * 1.2;
-    let vertical = times().fold(f64::MAX, least) * 0.7..times().fold(1.0, most) * 2.0;
+    let vertical = times().fold(f64::MAX, least) * 0.7..times().fold(1.0, most) * 8.0;
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .caption(panel.title, ("sans-serif", 20))

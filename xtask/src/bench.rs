@@ -13,8 +13,8 @@ pub(crate) struct Bench {
     /// btrfs-set
     #[arg(long, value_name = "PART,…")]
     only: Option<String>,
-    /// Put the table into benches/README.md
-    #[arg(long)]
+    /// Put what was measured into benches/README.md, and leave what was not as it is
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
 }
 
