@@ -3,16 +3,20 @@
 use crate::client::{self, Client, Knowledge};
 use crate::history::History;
 use crate::invariants::{self, Facts};
+use crate::keeping::KeepWitness;
 use crate::life::{Life, OpenCall, Parts, Recovery};
+use crate::lists::ListWitness;
 use crate::plan::{Length, Plan};
 use crate::random::Random;
 use crate::strand::{End, Fate, Point};
 use crate::witness::Witness;
-use crate::world::World;
+use crate::world::{Stored, World, parted};
 use fsrvp_idl::{FileTime, Request, Response, Status};
 use fsrvp_proto::durable::Table;
 use fsrvp_proto::job::Job;
 use fsrvp_proto::{Action, Call, CallId, Caller, JobId, JobOutcome, Now};
+use fsrvp_server::store::StateStore;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +40,10 @@ pub(crate) struct Simulation {
     pub(crate) clients: Vec<Client>,
     pub(crate) knowledge: Knowledge,
     pub(crate) witness: Witness,
+    pub(crate) keeping: KeepWitness,
+    pub(crate) lists: ListWitness,
+    /// Since when the present process serves.
+    pub(crate) served_from: Duration,
     pub(crate) history: History,
     pub(crate) steps: u64,
     pub(crate) crashes: u64,
@@ -53,6 +61,8 @@ struct Tables {
     version: Option<(u64, bool)>,
     durable: Table,
     believed: Table,
+    /// File lists that the process takes for durable.
+    lists: BTreeMap<String, Stored>,
 }
 
 /// How a history ended.
@@ -72,6 +82,8 @@ enum Act {
     Job(JobId, usize),
     Commit,
     Call,
+    BeginPruning,
+    Prune,
     Time,
 }
 
@@ -94,6 +106,9 @@ impl Simulation {
             clients,
             knowledge: Knowledge::default(),
             witness: Witness::default(),
+            keeping: KeepWitness::default(),
+            lists: ListWitness::default(),
+            served_from: Duration::ZERO,
             history: History::default(),
             steps: 0,
             crashes: 0,
@@ -148,6 +163,16 @@ impl Simulation {
         if matches!(self.phase, Phase::Up(_)) {
             self.witness.look(&self.tables.believed, &self.world);
         }
+        let pruning = match &self.phase {
+            Phase::Up(life) => life.pruning.as_ref(),
+            Phase::Down | Phase::Starting(..) => None,
+        };
+        let (believed, lists) = (&self.tables.believed, &self.tables.lists);
+        let keep = &self.plan.keep;
+        self.keeping.look(believed, &self.world, keep, pruning)?;
+        self.lists.look(believed, lists, &self.world)?;
+        self.lists_are_those_stored(&self.tables.lists)?;
+        self.end_pruning();
         let facts = self.facts();
         let seen = Some((
             self.world.version(),
@@ -178,14 +203,26 @@ impl Simulation {
         }
     }
 
-    fn read_tables(&mut self) {
+    pub(crate) fn believed(&self) -> &Table {
+        &self.tables.believed
+    }
+
+    pub(crate) fn read_tables(&mut self) {
         let store = &self.world.store;
         let version = Some((store.version(), store.is_in_doubt()));
         if self.tables.version != version {
+            let load = |records| {
+                let (records, lists) = parted(records);
+                let table = Table::load(records).expect("the stored table can be read");
+                (table, lists)
+            };
+            let (durable, _) = load(store.durable());
+            let (believed, lists) = load(store.believed());
             self.tables = Tables {
                 version,
-                durable: Table::load(store.durable()).expect("the stored table can be read"),
-                believed: Table::load(store.believed()).expect("the stored table can be read"),
+                durable,
+                believed,
+                lists,
             };
         }
     }
@@ -213,6 +250,11 @@ impl Simulation {
                 }
                 if !life.commits.is_empty() && life.store_hangs_until <= self.now.at {
                     acts.push((6, Act::Commit));
+                }
+                match &life.pruning {
+                    Some(_) => acts.push((4, Act::Prune)),
+                    None if self.plan.keep.is_empty() => {}
+                    None => acts.push((1, Act::BeginPruning)),
                 }
                 acts.extend([(4, Act::Call), (1, Act::Time)]);
             }
@@ -258,6 +300,11 @@ impl Simulation {
                 }
             }
             Act::Call => self.somebody_calls()?,
+            Act::BeginPruning => self.begin_pruning(),
+            Act::Prune => {
+                let fate = self.fate();
+                self.prune(fate)?;
+            }
             Act::Time => {
                 let by = if self.random.percent(70) {
                     Duration::from_millis(self.random.below(3_000))
@@ -333,7 +380,9 @@ impl Simulation {
             Some(End::Value(Ok(outcome))) => {
                 let life = Life::new(parts, outcome, &self.plan, &mut self.random, self.now);
                 self.note("serving");
-                self.witness.deleted_shares.clear();
+                self.served_from = self.now.at;
+                self.keeping.clock_was_set(self.now);
+                self.witness.started(&self.world);
                 self.phase = Phase::Up(Box::new(life));
                 self.pump()?;
                 self.read_tables();
@@ -379,6 +428,9 @@ impl Simulation {
             let set = *set;
             self.life().shares_made.insert(set);
         }
+        if let JobOutcome::InUse(answer) = &outcome {
+            self.use_is_known(&job.job, answer.is_ok());
+        }
         self.life().agent.handle_job(now, id, outcome);
         self.pump()
     }
@@ -389,7 +441,9 @@ impl Simulation {
             return Ok(());
         };
         let keys: Vec<_> = edits.iter().map(|edit| edit.key.as_str()).collect();
-        let result = self.world.store.commit(&edits, fate);
+        let store = Arc::clone(&self.life().store);
+        store.inner().ends(fate);
+        let result = store.commit(&edits).map_err(|error| error.to_string());
         self.note(format_args!("store {keys:?}: {fate:?}"));
         self.life().agent.handle_persisted(now, id, result);
         self.pump()
@@ -472,6 +526,7 @@ impl Simulation {
                 Action::Persist { id, edits } => self.life().commits.push_back((id, edits)),
                 Action::Run { id, job } => {
                     self.note(format_args!("job {}: {}", id.0, describe(&job)));
+                    self.asks_about(&job)?;
                     if let Job::Commit { set, .. } = &job {
                         self.stamp += 1;
                         world.stamp(self.stamp);
@@ -490,7 +545,10 @@ impl Simulation {
                 }
                 Action::Reply { id, response } => self.replied(id, &response)?,
                 Action::Answer { id, .. } => return Err(format!("{id:?} was no order")),
-                Action::Report(event) => self.note(format_args!("event: {event:?}")),
+                Action::Report(event) => {
+                    self.keeping.told(&event);
+                    self.note(format_args!("event: {event:?}"));
+                }
             }
         }
         Ok(())

@@ -39,7 +39,12 @@ impl Simulation {
                 1 => wall.saturating_add(day),
                 _ => self.random.below(wall),
             });
+            self.keeping.clock_was_set(self.now);
             self.note("the wall clock jumps");
+        } else if roll(plan.operator) && is_up {
+            self.operator_names_files()?;
+        } else if is_up && !plan.retention.is_off() && roll(15) {
+            self.shares_are_used();
         } else if is_up && roll(15) {
             self.recovery_writes();
         } else {
@@ -165,6 +170,7 @@ impl Simulation {
         for (share, path) in SHARES {
             self.world.shares.add_share(share, path);
         }
+        self.world.all_is_closed();
         if let Phase::Up(life) = &mut self.phase {
             life.store_hangs_until = Duration::ZERO;
             life.jobs.values_mut().for_each(|job| job.hung.clear());
@@ -172,6 +178,7 @@ impl Simulation {
         self.come_to_rest()?;
         self.next_walk_succeeds()?;
         self.come_to_rest()?;
+        self.pruned_at_rest()?;
         // A restart sees to what an administrator has done, and a second one finds nothing to do.
         self.restart()?;
         if self.random.percent(30) {
@@ -200,11 +207,26 @@ impl Simulation {
     fn come_to_rest(&mut self) -> Result<(), String> {
         let last = self.steps + PATIENCE;
         while self.steps < last {
-            if !self.go_on(true)? {
+            if self.retention_sleeps() || !self.go_on(true)? {
                 return invariants::at_rest(&self.facts(), self.life_ref()?, self.now);
             }
         }
         Err("every set ends: there is no end to what is left to do".to_owned())
+    }
+
+    /// Retention looks again and again, for ever: it has nothing left to do when it sleeps for longer
+    /// than it holds a set back, and all else is at rest.
+    fn retention_sleeps(&self) -> bool {
+        const HELD: Duration = Duration::from_secs(610);
+        let Phase::Up(life) = &self.phase else {
+            return false;
+        };
+        let is_idle = life.jobs.is_empty() && life.commits.is_empty() && life.pruning.is_none();
+        let sleeps = |due: Duration| due > self.now.at + HELD;
+        !self.plan.retention.is_off()
+            && is_idle
+            && life.agent.poll_timeout().is_none_or(sleeps)
+            && invariants::at_rest(&self.facts(), life, self.now).is_ok()
     }
 
     fn life_ref(&self) -> Result<&crate::life::Life, String> {
@@ -234,6 +256,8 @@ impl Simulation {
                 let idle = life.agent.poll_timeout().is_none();
                 if let Some((id, strand)) = job {
                     self.job(id, strand, Fate::Done)?;
+                } else if life.pruning.is_some() {
+                    self.prune(Fate::Done)?;
                 } else if !life.commits.is_empty() {
                     self.commit(Fate::Done)?;
                 } else if and_time && !idle {

@@ -426,6 +426,12 @@ pub(crate) fn at_rest(facts: &Facts<'_>, life: &Life, now: Now) -> Verdict {
     {
         return Err(format!("every set ends: {} is {:?}", set.id, set.status));
     }
+    if let Some(set) = facts.believed.sets().find(|set| !set.keep.is_empty()) {
+        return Err(format!(
+            "what is to be kept is kept: of {} it is not",
+            set.id
+        ));
+    }
     if view.context.is_set {
         return Err("every set ends: the context is still set".to_owned());
     }

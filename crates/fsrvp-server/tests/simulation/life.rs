@@ -1,16 +1,18 @@
 //! One life of the process: from the end of recovery to its crash or shutdown. What `AgentCell` does
 //! with threads is done here by the scheduler's leave.
 
+use crate::keeping::Pruning;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::strand::Work;
-use crate::world::{SimBackend, SimDirectory, World};
+use crate::world::{Fated, SimBackend, SimDirectory, SimLists, World};
 use fsrvp_idl::Request;
+use fsrvp_proto::ages::Ages;
 use fsrvp_proto::job::Job;
 use fsrvp_proto::{
     Agent, AgentConfig, Edit, JobId, JobOutcome, Now, OwnNames, PersistId, ShareDirectory,
 };
-use fsrvp_server::executor::Executor;
+use fsrvp_server::executor::{Executor, Settings};
 use fsrvp_server::recovery::{self, Outcome, RecoveryError, Surroundings};
 use fsrvp_snapshot::{Backends, SnapshotBackend};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,23 +34,28 @@ pub(crate) type Recovery = Work<Result<Outcome, RecoveryError>>;
 pub(crate) struct Parts {
     backends: Arc<Backends>,
     directory: Arc<dyn ShareDirectory>,
+    store: Arc<SimLists>,
 }
 
 impl Parts {
     pub(crate) fn new(world: &Arc<World>) -> Self {
+        let store = SimLists::open(Fated::of(world)).expect("the stored lists can be read");
         let backends = world.backends.iter().map(|disk| {
-            let backend: Arc<dyn SnapshotBackend> = Arc::new(SimBackend::new(world, disk));
+            let backend = SimBackend::new(world, disk, store.lists());
+            let backend: Arc<dyn SnapshotBackend> = Arc::new(backend);
             backend
         });
+        let backends = Backends::new(backends.collect());
         Self {
-            backends: Arc::new(Backends::new(backends.collect())),
+            store: Arc::new(store),
+            backends: Arc::new(backends),
             directory: Arc::new(SimDirectory(Arc::clone(world))),
         }
     }
 
     /// Begins to recover.
     pub(crate) fn recover(&self, world: &Arc<World>, boot: u64, now: Now) -> Recovery {
-        let (parts, store) = (self.clone(), Arc::clone(world));
+        let parts = self.clone();
         Work::start(&world.forks, &[], move || {
             let boot_id = format!("boot {boot}");
             let surroundings = Surroundings {
@@ -56,7 +63,7 @@ impl Parts {
                 directory: &*parts.directory,
                 boot_id: &boot_id,
             };
-            recovery::run(&store.store, false, surroundings, now)
+            recovery::run(&*parts.store, false, surroundings, now)
         })
     }
 }
@@ -66,6 +73,11 @@ pub(crate) struct Life {
     pub(crate) agent: Agent,
     pub(crate) executor: Arc<Executor>,
     pub(crate) jobs: BTreeMap<JobId, RunningJob>,
+    pub(crate) store: Arc<SimLists>,
+    /// Kept snapshots that go, when they do.
+    pub(crate) pruning: Option<Pruning>,
+    /// What the pruning makes of the clocks, as the daemon's does.
+    pub(crate) ages: Ages,
     pub(crate) commits: VecDeque<(PersistId, Vec<Edit>)>,
     pub(crate) store_hangs_until: Duration,
     pub(crate) calls: BTreeMap<u64, OpenCall>,
@@ -105,6 +117,8 @@ impl Life {
             allow_shared_volume: plan.allow_shared_volume,
             // The simulation lets a cut fail by its limit when it wants to.
             commit_limit: None,
+            retention: plan.retention,
+            keep: plan.keep.keys().cloned().collect(),
             ..AgentConfig::new("LAB")
         };
         let mut ids = Random::new(random.next());
@@ -119,8 +133,15 @@ impl Life {
             BTreeMap::new(),
             RUNTIME.handle().clone(),
         );
+        executor.configure(Settings {
+            choices: BTreeMap::new(),
+            keep: plan.keep.clone(),
+        });
         Self {
             agent,
+            store: parts.store,
+            pruning: None,
+            ages: Ages::new(now),
             executor: Arc::new(executor),
             jobs: BTreeMap::new(),
             commits: VecDeque::new(),

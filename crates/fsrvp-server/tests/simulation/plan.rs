@@ -1,7 +1,13 @@
 //! What a seed is about: configuration of the server, and how often what goes wrong.
 
 use crate::random::Random;
+use crate::world::SHARES;
+use fsrvp_idl::ShareName;
+use fsrvp_proto::Retention;
 use fsrvp_proto::profile::Profile;
+use fsrvp_server::executor::KeepPolicy;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How long a history is.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +32,11 @@ pub(crate) struct Plan {
     pub(crate) administrator: u64,
     pub(crate) surroundings: u64,
     pub(crate) wall_jumps: u64,
+    pub(crate) operator: u64,
+    /// How long Recovered sets are kept.
+    pub(crate) retention: Retention,
+    /// Shares of which snapshots are kept.
+    pub(crate) keep: BTreeMap<ShareName, KeepPolicy>,
 }
 
 impl Plan {
@@ -40,7 +51,11 @@ impl Plan {
             [some(120), some(40), some(120), some(60)];
         let [crash, shutdown, administrator, surroundings, wall_jumps] =
             [some(40), some(8), some(25), some(40), some(20)];
+        let operator = some(40);
         Self {
+            operator,
+            retention: retention(random),
+            keep: keep(random),
             profile: if random.percent(25) {
                 Profile::Ws2012
             } else {
@@ -60,4 +75,44 @@ impl Plan {
             wall_jumps,
         }
     }
+}
+
+/// Absent from half of the histories.
+fn retention(random: &mut Random) -> Retention {
+    if random.percent(50) {
+        return Retention::default();
+    }
+    Retention {
+        age: age(random),
+        count: count(random),
+    }
+}
+
+/// No share in half of the histories.
+fn keep(random: &mut Random) -> BTreeMap<ShareName, KeepPolicy> {
+    let few = random.percent(50);
+    let mut policies = BTreeMap::new();
+    for (share, _) in SHARES {
+        if few && random.percent(60) {
+            let policy = KeepPolicy {
+                name: (*random.pick(&["kept-{time}", "{share}-{copy}"])).to_owned(),
+                count: count(random),
+                age: age(random),
+            };
+            policies.insert(ShareName::new(share), policy);
+        }
+    }
+    policies
+}
+
+fn age(random: &mut Random) -> Option<Duration> {
+    let minutes = *random.pick(&[10, 90, 600]);
+    random
+        .percent(60)
+        .then_some(Duration::from_secs(60 * minutes))
+}
+
+fn count(random: &mut Random) -> Option<usize> {
+    let count = *random.pick(&[1, 2, 3]);
+    random.percent(60).then_some(count)
 }

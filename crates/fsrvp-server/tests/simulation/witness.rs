@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId, ShareName, UncPath};
+use fsrvp_proto::ShareDirectory;
 use fsrvp_proto::durable::Table;
 use fsrvp_proto::set::{SetStatus, ShadowCopySet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,8 @@ pub(crate) struct Witness {
     doubtful: BTreeSet<MappingKey>,
     /// The same, but for ever: their shares may come and go.
     ever_asked: BTreeSet<MappingKey>,
+    /// Mappings of sets that retention may remove: nobody used them when it asked.
+    expiring: BTreeSet<MappingKey>,
     /// Copies that the administrator has deleted.
     pub(crate) deleted_copies: BTreeSet<ShadowCopyId>,
     /// Exposed shares that the administrator has deleted since the last start.
@@ -55,11 +58,13 @@ impl Witness {
             }
         }
         let (asked, deleted) = (&self.asked, &self.deleted_copies);
+        let expiring = &self.expiring;
         for (copy, sealed) in &mut self.sealed {
             let kept = believed.set(sealed.set).and_then(|set| set.copy(*copy));
             let set = sealed.set;
             sealed.shares.retain(|(share, _)| {
-                let is_asked = asked.contains(&(set, *copy, share.folded()));
+                let key = (set, *copy, share.folded());
+                let is_asked = asked.contains(&key) || expiring.contains(&key);
                 !is_asked || kept.is_some_and(|copy| copy.mapping(share).is_some())
             });
         }
@@ -93,12 +98,29 @@ impl Witness {
         self.doubtful.insert(key);
     }
 
+    /// Retention may remove these.
+    pub(crate) fn may_expire(&mut self, keys: impl IntoIterator<Item = MappingKey>) {
+        self.expiring.extend(keys);
+    }
+
     pub(crate) fn is_asked(&self, key: &MappingKey) -> bool {
-        self.asked.contains(key)
+        self.asked.contains(key) || self.expiring.contains(key)
     }
 
     pub(crate) fn was_ever_asked(&self, key: &MappingKey) -> bool {
-        self.ever_asked.contains(key)
+        self.ever_asked.contains(key) || self.expiring.contains(key)
+    }
+
+    /// A start offers again what an administrator has deleted, but for shares whose base has gone: they
+    /// are made after its pattern.
+    pub(crate) fn started(&mut self, world: &World) {
+        let has_base = |exposed: &String| {
+            let (base, rest) = exposed.split_once("@{").unwrap_or((exposed, ""));
+            let hidden = if rest.ends_with('$') { "$" } else { "" };
+            let base = ShareName::new(&format!("{base}{hidden}"));
+            world.shares.lookup(&base).is_ok()
+        };
+        self.deleted_shares.retain(|exposed| !has_base(exposed));
     }
 
     /// "Contexts without ATTR_PERSISTENT do not outlive a reboot."

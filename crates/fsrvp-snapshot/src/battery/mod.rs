@@ -9,6 +9,7 @@
 
 mod checker;
 mod failure;
+mod faithful;
 mod keep;
 mod life;
 mod writers;
@@ -158,6 +159,7 @@ checks![
     life::volumes_are_told_apart with TwoVolumes,
     failure::probe_refuses_what_a_snapshot_would_not_hold,
     life::a_copy_holds_the_moment_of_its_commit,
+    faithful::a_copy_is_what_the_share_was,
     life::what_writers_hold_open_is_in_the_copy,
     life::a_writable_copy_is_written_until_it_is_sealed,
     life::a_read_only_copy_is_never_written,

@@ -2,25 +2,42 @@
 
 use super::{Disk, World};
 use crate::strand::{Fate, step};
-use fsrvp_idl::ShareName;
-use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, VolumeId};
-use fsrvp_snapshot::{BackendError, Deadline, Memory, Probe, ProviderFacts, SnapshotBackend};
+use fsrvp_idl::{ShadowCopyId, ShareName};
+use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, KeepSource, VolumeId};
+use fsrvp_server::targets::FileLists;
+use fsrvp_snapshot::clone::Targets;
+use fsrvp_snapshot::{BackendError, Deadline, Kept, Memory, Probe, ProviderFacts, SnapshotBackend};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// One process's view of a disk.
 pub(crate) struct SimBackend {
     world: Arc<World>,
     disk: Arc<Disk>,
     memory: Memory,
+    lists: Arc<FileLists>,
+    /// Copies that Prepare has told their lists.
+    prepared: Mutex<BTreeSet<ShadowCopyId>>,
 }
 
 impl SimBackend {
-    pub(crate) fn new(world: &Arc<World>, disk: &Arc<Disk>) -> Self {
+    pub(crate) fn new(world: &Arc<World>, disk: &Arc<Disk>, lists: &Arc<FileLists>) -> Self {
         Self {
             world: Arc::clone(world),
             disk: Arc::clone(disk),
             memory: disk.memory.restarted(),
+            lists: Arc::clone(lists),
+            prepared: Mutex::default(),
+        }
+    }
+
+    /// A copy is told which files are wanted, as the clone backend asks for them.
+    fn tell(&self, source: &CopySource) {
+        for share in &source.shares {
+            let wanted = self.lists.wanted(&share.share, Some(source.copy));
+            let list = wanted.and_then(|files| Some(files.first()?.to_str()?.to_owned()));
+            self.world.tell(source.copy, &share.share, list);
         }
     }
 
@@ -58,6 +75,9 @@ impl SimBackend {
             deadline.check()?;
             // What fails has not been made: whatever is left is for `undo`.
             self.step("cut", Some(&source.volume), || {
+                if !self.prepared.lock().unwrap().contains(&source.copy) {
+                    self.tell(source);
+                }
                 let one = std::slice::from_ref(source);
                 self.memory.commit(one, writable, &Deadline::default())
             })?;
@@ -87,6 +107,8 @@ impl SnapshotBackend for SimBackend {
     fn prepare(&self, copies: &[CopySource], deadline: &Deadline) -> Result<(), BackendError> {
         for source in copies {
             self.step("prepare", Some(&source.volume), || {
+                self.tell(source);
+                self.prepared.lock().unwrap().insert(source.copy);
                 self.memory.prepare(std::slice::from_ref(source), deadline)
             })?;
         }
@@ -150,6 +172,22 @@ impl SnapshotBackend for SimBackend {
         self.delete(copy)?;
         out_of_sight();
         self.step("make durable", Some(&copy.volume), || Ok(()))
+    }
+
+    fn keep(&self, source: &KeepSource, name: &str) -> Result<(), BackendError> {
+        self.step("keep", Some(&source.copy.volume), || {
+            self.memory.keep(source, name)
+        })
+    }
+
+    fn list_kept(&self) -> Result<Vec<Kept>, BackendError> {
+        self.step("list kept", None, || self.memory.list_kept())
+    }
+
+    fn delete_kept(&self, kept: &Kept) -> Result<(), BackendError> {
+        self.step("delete kept", Some(&kept.volume), || {
+            self.memory.delete_kept(kept)
+        })
     }
 
     fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError> {

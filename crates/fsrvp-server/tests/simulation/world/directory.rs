@@ -6,6 +6,7 @@ use fsrvp_idl::ShareName;
 use fsrvp_proto::ShareDirectory;
 use fsrvp_proto::directory::{BaseShare, ExposedShare, Publication};
 use fsrvp_proto::job::{Failure, FailureKind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One process's way to the shares.
@@ -64,6 +65,10 @@ impl ShareDirectory for SimDirectory {
 
     fn exposed(&self) -> Result<Vec<ExposedShare>, Failure> {
         self.step("list shares", || self.0.shares.exposed())
+    }
+
+    fn in_use(&self, names: &[String]) -> Result<BTreeSet<String>, Failure> {
+        self.step("ask who uses shares", || self.0.shares.in_use(names))
     }
 
     fn serving_process(&self) -> Option<u32> {

@@ -3,12 +3,15 @@
 
 mod backend;
 mod directory;
+mod lists;
 mod store;
 
 pub(crate) use backend::SimBackend;
 pub(crate) use directory::SimDirectory;
+pub(crate) use lists::{Fated, SimLists, Stored, parted};
 pub(crate) use store::SimStore;
 
+use crate::keeping::Seen;
 use crate::strand::Forks;
 use fsrvp_idl::{ShadowCopyId, ShareName};
 use fsrvp_proto::job::VolumeId;
@@ -47,6 +50,8 @@ pub(crate) struct World {
     pub(crate) shares: StaticDirectory,
     pub(crate) store: SimStore,
     pub(crate) forks: Forks,
+    /// Which file list each copy was told last, by the folded name of the share.
+    told: Mutex<BTreeMap<ShadowCopyId, BTreeMap<String, String>>>,
     /// Counts changes of copies, shares and their content.
     version: AtomicU64,
 }
@@ -86,6 +91,7 @@ impl World {
             shares,
             store: SimStore::default(),
             forks: Forks::default(),
+            told: Mutex::default(),
             version: AtomicU64::new(0),
         })
     }
@@ -129,6 +135,52 @@ impl World {
             .find(|disk| disk.memory.copies().contains_key(&copy));
         let read = |name: &str| disk.and_then(|disk| disk.memory.read(&path.join(name)));
         vec![read(STAMP), read("recovered")]
+    }
+
+    /// All kept snapshots, by folded share and name.
+    pub(crate) fn kept(&self) -> BTreeMap<(String, String), Seen> {
+        use fsrvp_snapshot::SnapshotBackend;
+        let mut all = BTreeMap::new();
+        for disk in &self.backends {
+            for kept in disk.memory.list_kept().expect("no fault is injected") {
+                let read = |name: &str| disk.memory.read(&kept.path.join(name));
+                let seen = Seen {
+                    copy: kept.copy,
+                    created: kept.created,
+                    content: vec![read(STAMP), read("recovered")],
+                };
+                all.insert((kept.share.folded(), kept.name), seen);
+            }
+        }
+        all
+    }
+
+    /// A copy is told the list of a share, or that there is none.
+    pub(crate) fn tell(&self, copy: ShadowCopyId, share: &ShareName, list: Option<String>) {
+        let mut told = self.told.lock().unwrap();
+        let of_copy = told.entry(copy).or_default();
+        match list {
+            Some(list) => drop(of_copy.insert(share.folded(), list)),
+            None => drop(of_copy.remove(&share.folded())),
+        }
+    }
+
+    /// What all copies were told last.
+    pub(crate) fn told(&self) -> BTreeMap<ShadowCopyId, BTreeMap<String, String>> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// Which of these exposed shares a client has open.
+    pub(crate) fn used(&self, names: &[String]) -> BTreeSet<String> {
+        use fsrvp_proto::ShareDirectory;
+        self.shares.in_use(names).expect("no fault is injected")
+    }
+
+    /// Clients close what they have open.
+    pub(crate) fn all_is_closed(&self) {
+        for name in self.exposed().into_keys() {
+            self.shares.set_in_use(&name, false);
+        }
     }
 
     /// A client writes to an exposed copy, by its share.
