@@ -162,7 +162,6 @@ fn marks(part: &str) -> [String; 2] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "the helpers of a test")]
 mod tests {
     use super::{Goal, Limit, Page, Report};
 
