@@ -117,7 +117,7 @@ impl Witness {
         let has_base = |exposed: &String| {
             let (base, rest) = exposed.split_once("@{").unwrap_or((exposed, ""));
             let hidden = if rest.ends_with('$') { "$" } else { "" };
-            let base = ShareName::new(&format!("{base}{hidden}"));
+            let base = ShareName::new(format!("{base}{hidden}"));
             world.shares.lookup(&base).is_ok()
         };
         self.deleted_shares.retain(|exposed| !has_base(exposed));
