@@ -1,7 +1,6 @@
 //! From error numbers to what the caller can do.
 
 use crate::backend::BackendError;
-use fsrvp_sys::mountinfo::MountTable;
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -41,11 +40,6 @@ pub(crate) fn failed_io(
             source,
         },
     }
-}
-
-/// The mount table, now.
-pub(crate) fn mount_table() -> Result<MountTable, BackendError> {
-    MountTable::read().map_err(failed_io("read", Path::new("/proc/self/mountinfo")))
 }
 
 pub(crate) fn unsupported(path: &Path, reason: impl Into<String>) -> BackendError {

@@ -2,11 +2,16 @@
 
 use crate::backend::BackendError;
 use crate::error::{failed, failed_io, unsupported};
+use fsrvp_sys::mount_cache::MountCache;
 use fsrvp_sys::mountinfo::{Mount, MountTable};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+static MOUNTS: MountCache = MountCache::new();
 
 /// A share's directory, opened and identified.
 #[derive(Debug)]
@@ -63,6 +68,12 @@ impl Identity {
             mount: found.stx_mnt_id,
         })
     }
+}
+
+/// The mount table, now.
+pub(crate) fn mount_table() -> Result<Arc<MountTable>, BackendError> {
+    let table = MOUNTS.table(Instant::now());
+    table.map_err(failed_io("read", Path::new("/proc/self/mountinfo")))
 }
 
 /// The id of the mount that `fd` is on.

@@ -7,6 +7,7 @@ pub mod crash;
 pub mod gssapi;
 mod ioctl;
 pub mod mount;
+pub mod mount_cache;
 pub mod mountinfo;
 pub mod process_group;
 pub mod reflink;

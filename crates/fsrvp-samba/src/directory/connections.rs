@@ -135,10 +135,9 @@ fn tell(
     }
     let mut silent = mailbox.drain(&[parent], deadline)?;
     if silent.is_empty() {
-        let mut serving = children(parent);
+        let serving = serving(parent);
         silent = mailbox.drain(&serving, deadline)?;
         if silent.is_empty() {
-            serving.push(parent);
             return Ok(serving);
         }
     }
@@ -169,23 +168,17 @@ fn tell_by_tool(smb_conf: &Path, parent: u32, targets: &[Target]) -> io::Result<
         pong.map_err(io::Error::other)
     };
     ping(parent)?;
-    let mut serving = children(parent);
+    let serving = serving(parent);
     for process in &serving {
         ping(*process)?;
     }
-    serving.push(parent);
     Ok(serving)
 }
 
-/// The parent with all its descendants.
+/// The processes that may serve a client: the descendants of smbd's `parent`, and the parent itself
+/// if nothing that smbd forks is among them, as with `smbd -i`. One that forks for every client has
+/// no file of a share open.
 fn serving(parent: u32) -> Vec<u32> {
-    let mut all = children(parent);
-    all.push(parent);
-    all
-}
-
-/// All descendants of `parent` that may serve a client.
-fn children(parent: u32) -> Vec<u32> {
     let mut found = descendants(parent, listed_children)
         .or_else(|| {
             let table = parents();
@@ -194,10 +187,16 @@ fn children(parent: u32) -> Vec<u32> {
             })
         })
         .unwrap_or_default();
+    let mut forks = false;
     found.retain(|process| {
         let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-        !SERVANTS.contains(&name.trim())
+        let serves = !SERVANTS.contains(&name.trim());
+        forks |= !serves || name.starts_with("smbd");
+        serves
     });
+    if !forks {
+        found.push(parent);
+    }
     found
 }
 
@@ -284,6 +283,42 @@ fn is_writable(process: u32, descriptor: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufRead as _;
+
+    /// What [`serving`] says of a process with children of these names: whether it serves, and
+    /// the names of the others that do.
+    fn serving_with(children: &[&str]) -> (bool, Vec<String>) {
+        let child = r#"(printf %s "$name" > /proc/self/comm; echo; read line <&3) & "#;
+        let script = format!("exec 3<&0; for name; do {child} done; read line");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, "sh"]).args(children);
+        command.stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped());
+        let mut parent = command.spawn().unwrap();
+        let lines = io::BufReader::new(parent.stdout.take().unwrap()).lines();
+        assert_eq!(lines.take(children.len()).count(), children.len());
+        let found = serving(parent.id());
+        let name = |process: &u32| std::fs::read_to_string(format!("/proc/{process}/comm"));
+        let others = found.iter().filter(|process| **process != parent.id());
+        let mut others: Vec<_> = others.map(|p| name(p).unwrap().trim().to_owned()).collect();
+        others.sort();
+        drop(parent.stdin.take());
+        parent.wait().unwrap();
+        (found.contains(&parent.id()), others)
+    }
+
+    #[test]
+    fn a_parent_without_children_of_smbd_serves_itself() {
+        assert_eq!(serving_with(&[]), (true, vec![]));
+        let rpc = vec!["rpcd_lsad".to_owned()];
+        assert_eq!(serving_with(&["rpcd_lsad"]), (true, rpc.clone()));
+        assert_eq!(serving_with(&["rpcd_lsad", "cleanupd"]), (false, rpc));
+        let client = vec!["smbd[192.0.2.7]".to_owned()];
+        assert_eq!(
+            serving_with(&["smbd[192.0.2.7]", "smbd-notifyd"]),
+            (false, client)
+        );
+    }
 
     #[test]
     fn a_line_of_smbstatus_names_its_share() {

@@ -253,6 +253,8 @@ def main():
     out.write('{"id": 0, "ok": null}\n')
     out.flush()
     while True:
+        # Looked at while nobody waits for an answer.
+        last = memory() > begun + MOST_GROWTH
         line = sys.stdin.buffer.readline()
         if not line:
             return
@@ -268,7 +270,7 @@ def main():
         except Exception as error:
             text = "%s: %s" % (type(error).__name__, error)
             answer["error"] = {"kind": "failed", "text": text}
-        if memory() > begun + MOST_GROWTH:
+        if last:
             answer["last"] = True
         out.write(json.dumps(answer) + "\n")
         out.flush()

@@ -7,8 +7,8 @@ use super::place::Place;
 use super::volume::VolumeKey;
 use super::{Btrfs, copy};
 use crate::backend::{BackendError, Deadline};
-use crate::error::{failed, failed_io, mount_table, unsupported};
-use crate::location::Identity;
+use crate::error::{failed, failed_io, unsupported};
+use crate::location::{Identity, mount_table};
 use crate::lock;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{CopySource, SourceShare};
@@ -52,7 +52,7 @@ impl Btrfs {
         let first = source.shares.first().ok_or_else(|| {
             unsupported(Path::new(&source.volume.0), "is to be copied for no share")
         })?;
-        let place = Place::find(&first.path, &mount_table()?)?;
+        let place = Place::find(&first.path, &*mount_table()?)?;
         let file_system =
             self.file_system(place.volume.file_system, Some(&place.location.mount))?;
         let area = area::make(&file_system, &self.folder, &self.config.run_dir)?;

@@ -3,9 +3,9 @@
 use super::Btrfs;
 use super::place::file_system_id;
 use crate::backend::BackendError;
-use crate::error::{failed, mount_table, not_mounted, unsupported};
+use crate::error::{failed, not_mounted, unsupported};
 use crate::folder::{PASS_THROUGH, make_all, make_directory};
-use crate::location::{mount_id, mount_id_at, open_directory};
+use crate::location::{mount_id, mount_id_at, mount_table, open_directory};
 use crate::lock;
 use crate::previous::Links;
 use fsrvp_sys::btrfs::{self, FS_TREE_OBJECTID};

@@ -29,8 +29,8 @@ mod verify;
 mod volume;
 
 use crate::backend::{BackendError, Deadline, Kept, Probe, ProviderFacts, SnapshotBackend, Usage};
-use crate::error;
 use crate::leftovers::Leftovers;
+use crate::location::mount_table;
 use crate::lock;
 use crate::names;
 use crate::previous;
@@ -39,7 +39,6 @@ use commit::Plan;
 use file_system::FileSystem;
 use fsrvp_idl::{ShadowCopyId, ShareName};
 use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Exposure, KeepSource};
-use fsrvp_sys::mountinfo::MountTable;
 use place::Place;
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -156,7 +155,7 @@ impl SnapshotBackend for Btrfs {
     }
 
     fn probe(&self, directory: &Path) -> Result<Probe, BackendError> {
-        let mounts = error::mount_table()?;
+        let mounts = mount_table()?;
         let place = Place::find(directory, &mounts)?;
         nested::check(&place, &mounts, &self.config.run_dir)?;
         Ok(Probe {
@@ -253,7 +252,7 @@ impl SnapshotBackend for Btrfs {
     }
 
     fn enumerate_beside(&self, recorded: &[CopyRef]) -> Result<Vec<CopyRef>, BackendError> {
-        let found = enumerate::copies(self, &error::mount_table()?, recorded)?;
+        let found = enumerate::copies(self, &*mount_table()?, recorded)?;
         Ok(found
             .into_iter()
             .map(|(copy, volume)| self.copy_ref(copy, volume))
@@ -278,7 +277,7 @@ impl SnapshotBackend for Btrfs {
     }
 
     fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf> {
-        let mounts = MountTable::read().ok()?;
+        let mounts = mount_table().ok()?;
         let place = Place::find(directory, &mounts).ok()?;
         let point = self.mount_point(place.volume.file_system);
         Some(previous::folder(&area::path(&point, &self.folder), share))

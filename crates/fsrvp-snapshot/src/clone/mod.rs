@@ -46,9 +46,9 @@ pub use config::{CloneConfig, Data, HardLinks, NoTargets, Rules, Targets};
 
 use crate::attempt;
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
-use crate::error::{failed, mount_table, unsupported};
+use crate::error::{failed, unsupported};
 use crate::leftovers::Leftovers;
-use crate::location::{Identity, open_directory};
+use crate::location::{Identity, mount_table, open_directory};
 use crate::lock;
 use crate::names;
 use crate::previous::{self, Links};
@@ -250,7 +250,7 @@ impl SnapshotBackend for TreeClone {
     }
 
     fn enumerate(&self) -> Result<Vec<CopyRef>, BackendError> {
-        let found = enumerate::copies(self, &mount_table()?)?;
+        let found = enumerate::copies(self, &*mount_table()?)?;
         Ok(found
             .into_iter()
             .map(|(copy, volume)| self.copy_ref(copy, volume))

@@ -12,8 +12,8 @@ use super::place::Place;
 use super::tree::{BENEATH, Tree};
 use super::volume::VolumeKey;
 use crate::backend::{BackendError, Deadline};
-use crate::error::{failed, failed_io, mount_table, unsupported};
-use crate::location::Identity;
+use crate::error::{failed, failed_io, unsupported};
+use crate::location::{Identity, mount_table};
 use crate::lock;
 use fsrvp_idl::{ShadowCopyId, ShareName};
 use fsrvp_proto::job::{CopySource, SourceShare};
@@ -197,7 +197,7 @@ impl TreeClone {
     /// The file system of a copy's first share.
     fn file_system_of(&self, source: &CopySource) -> Result<Arc<FileSystem>, BackendError> {
         let share = first(source)?;
-        let place = Place::find(&share.path, &mount_table()?)?;
+        let place = Place::find(&share.path, &*mount_table()?)?;
         self.file_system(place.volume.file_system, Some(&place.location.mount))
     }
 
@@ -209,7 +209,7 @@ impl TreeClone {
     ) -> Result<Plan, BackendError> {
         let volume = VolumeKey::parse(&source.volume)?;
         let share = first(source)?;
-        let place = Place::find(&share.path, &mount_table()?)?;
+        let place = Place::find(&share.path, &*mount_table()?)?;
         // Our own mount would count as a change for the watch, so it comes first.
         let file_system =
             self.file_system(place.volume.file_system, Some(&place.location.mount))?;

@@ -12,11 +12,11 @@
 pub mod protocol;
 
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
-use crate::error::{failed, mount_table, unsupported};
+use crate::error::{failed, unsupported};
 use crate::folder::{Folder, is_plain, open_inner};
 use crate::guard::Guards;
 use crate::leftovers::Leftovers;
-use crate::location::{Identity, Location, open_directory};
+use crate::location::{Identity, Location, mount_table, open_directory};
 use crate::names::{self, copy_id};
 use crate::previous::{self, Links};
 use crate::program::Program;

@@ -4,9 +4,9 @@ use super::dataset::{DataSet, Volume, is_zfs};
 use super::tool::{Complaint, Tool, ToolError, not_understood};
 use super::{CLONE, CLONED, OWNER, SEALED, SERVER, WRITABLE, Zfs};
 use crate::backend::{BackendError, Deadline};
-use crate::error::{failed, mount_table};
+use crate::error::failed;
 use crate::folder::Folder;
-use crate::location::open_directory;
+use crate::location::{mount_table, open_directory};
 use crate::names::copy_id;
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::CopyRef;
@@ -253,9 +253,12 @@ impl Zfs {
 
     /// Where a data set is mounted.
     fn mounted_at(name: &str) -> Result<Vec<PathBuf>, BackendError> {
-        let mounts = mount_table()?.0.into_iter();
-        let of_it = mounts.filter(|mount| is_zfs(mount) && mount.source == name);
-        Ok(of_it.map(|mount| mount.point).collect())
+        let mounts = mount_table()?;
+        let of_it = mounts
+            .0
+            .iter()
+            .filter(|mount| is_zfs(mount) && mount.source == name);
+        Ok(of_it.map(|mount| mount.point.clone()).collect())
     }
 
     fn mount(&self, clone: &str, point: &Path) -> Result<(), BackendError> {

@@ -21,11 +21,11 @@ mod source;
 mod tool;
 
 use crate::backend::{BackendError, Deadline, Probe, ProviderFacts, SnapshotBackend};
-use crate::error::{failed, mount_table, unsupported};
+use crate::error::{failed, unsupported};
 use crate::folder::{Folder, open_inner};
 use crate::guard::Guards;
 use crate::leftovers::Leftovers;
-use crate::location::{Identity, Location, open_directory};
+use crate::location::{Identity, Location, mount_table, open_directory};
 use crate::names;
 use crate::previous::{self, Links};
 use crate::{attempt, lock};
@@ -236,7 +236,7 @@ impl SnapshotBackend for Zfs {
     }
 
     fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf> {
-        let location = Location::find(directory, &mount_table().ok()?).ok()?;
+        let location = Location::find(directory, &*mount_table().ok()?).ok()?;
         is_zfs(&location.mount).then(|| previous::folder(&self.base, share))
     }
 }

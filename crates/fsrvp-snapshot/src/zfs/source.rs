@@ -5,8 +5,8 @@ use super::copy;
 use super::dataset::{DataSet, is_data_set_name, is_zfs};
 use super::tool::{ToolError, not_understood};
 use crate::backend::{BackendError, Deadline, Probe};
-use crate::error::{mount_table, unsupported};
-use crate::location::Location;
+use crate::error::unsupported;
+use crate::location::{Location, mount_table};
 use fsrvp_sys::mountinfo::MountTable;
 use std::path::{Path, PathBuf};
 
