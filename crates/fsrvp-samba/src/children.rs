@@ -123,7 +123,8 @@ mod tests {
         let began = Instant::now();
         let second = Children::alone_with(&path).unwrap();
         assert!(began.elapsed() < PATIENCE, "it has ended by itself");
-        assert!(second.holders().unwrap().is_empty());
+        // What another test starts meanwhile has our files too until it has become its program.
+        assert!(!second.holders().unwrap().contains(&child.id()));
         child.wait().unwrap();
     }
 
@@ -137,7 +138,7 @@ mod tests {
             .stdin(first.stream().unwrap())
             .spawn()
             .unwrap();
-        assert_eq!(first.holders().unwrap(), [child.id()]);
+        assert!(first.holders().unwrap().contains(&child.id()));
         drop(first);
         Children::alone_with(&path).unwrap();
         assert!(child.wait().unwrap().code().is_none(), "by a signal");
