@@ -2,6 +2,7 @@
 //! decoding nothing.
 
 use crate::Result;
+use fsrvp_testkit::comes_true;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{Read, Write};
@@ -41,12 +42,9 @@ impl Canned {
             child,
             socket: socket.to_owned(),
         };
-        let began = Instant::now();
-        while UnixStream::connect(&canned.socket).is_err() {
-            if began.elapsed() > Duration::from_secs(10) {
-                return Err("the canned replier does not start".into());
-            }
-            thread::sleep(Duration::from_millis(2));
+        let serves = || UnixStream::connect(&canned.socket).is_ok();
+        if !comes_true(Duration::from_secs(10), serves) {
+            return Err("the canned replier does not start".into());
         }
         Ok(canned)
     }

@@ -5,11 +5,12 @@ use crate::cycle::{BACKUP, Set};
 use crate::labs::{Labs, share, state_directory};
 use crate::pipe::Pipe;
 use crate::report::{Goal, Limit, Report};
+use fsrvp_testkit::comes_true;
+use fsrvp_testkit::process::{self, is_traced};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Every call by which a file can be made durable.
 const SYNCS: &str = "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync";
@@ -31,12 +32,8 @@ impl Trace {
             .stdin(Stdio::null())
             .spawn()?;
         let trace = Self { child, output };
-        let began = Instant::now();
-        while !is_traced(process)? {
-            if began.elapsed() > PATIENCE {
-                return Err("strace does not attach".into());
-            }
-            thread::sleep(Duration::from_millis(5));
+        if !comes_true(PATIENCE, || is_traced(process)) {
+            return Err("strace does not attach".into());
         }
         Ok(trace)
     }
@@ -48,7 +45,7 @@ impl Trace {
     }
 
     fn detach(&mut self) -> std::io::Result<()> {
-        fsrvp_testkit::process::stop([self.child.id()], Duration::from_secs(5));
+        process::stop([self.child.id()], Duration::from_secs(5));
         self.child.wait().map(drop)
     }
 }
@@ -57,20 +54,6 @@ impl Drop for Trace {
     fn drop(&mut self) {
         let _ = self.detach();
     }
-}
-
-/// Whether every thread of the process is traced.
-fn is_traced(process: u32) -> Result<bool> {
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let status = fs::read_to_string(task?.path().join("status"))?;
-        let tracer = status
-            .lines()
-            .find_map(|line| line.strip_prefix("TracerPid:"));
-        if tracer.map(str::trim) == Some("0") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Counts the store's syncs between a Commit request and its reply, `sets` times, and fails unless

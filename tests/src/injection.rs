@@ -1,13 +1,13 @@
 //! System calls of a running process are made to fail, by `strace`.
 
 use crate::fail;
-use fsrvp_testkit::process;
+use fsrvp_testkit::{comes_true, process};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest time until all threads are traced.
 const ATTACHED: Duration = Duration::from_secs(10);
@@ -48,14 +48,10 @@ impl Injection {
             .stderr(Stdio::null())
             .spawn()?;
         let injection = Self { strace };
-        let began = Instant::now();
-        while began.elapsed() < ATTACHED {
-            if is_traced(pid) {
-                return Ok(injection);
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        if !comes_true(ATTACHED, || process::is_traced(pid)) {
+            return fail(format!("strace does not attach to process {pid}"));
         }
-        fail(format!("strace does not attach to process {pid}"))
+        Ok(injection)
     }
 }
 
@@ -64,18 +60,4 @@ impl Drop for Injection {
         process::signal(self.strace.id(), Signal::TERM);
         let _ = self.strace.wait();
     }
-}
-
-/// Whether all threads of the process have a tracer.
-fn is_traced(pid: u32) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
-    let mut any = false;
-    for task in tasks.into_iter().flatten().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        if status.contains("TracerPid:\t0") {
-            return false;
-        }
-        any = true;
-    }
-    any
 }

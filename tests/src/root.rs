@@ -2,13 +2,13 @@
 //! without systemd as the first process. Whatever a test starts, mounts or diverts there ends with the
 //! namespaces.
 
-use fsrvp_testkit::{Error, Run, laboratory_required, machine_fits};
+use fsrvp_testkit::{Error, Run, comes_true, laboratory_required, machine_fits, until};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Enters the overlay: `$BASE`, `$SCRATCH`. Devices are its own, so that nothing reaches the machine's.
@@ -249,15 +249,12 @@ impl Group {
             }
             fs::remove_dir(directory)
         }
-        let began = Instant::now();
-        loop {
-            match below(&self.0) {
-                Err(_) if began.elapsed() < Duration::from_secs(10) => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                outcome => return outcome,
-            }
-        }
+        let mut outcome = Ok(());
+        comes_true(Duration::from_secs(10), || {
+            outcome = below(&self.0);
+            outcome.is_ok()
+        });
+        outcome
     }
 }
 
@@ -304,23 +301,21 @@ impl Booted {
     }
 
     fn wait(&self) -> Result<(), Error> {
-        let began = Instant::now();
         let mut said = String::new();
-        while began.elapsed() < Duration::from_secs(90) {
+        let running = until(Duration::from_secs(90), || {
             if let Ok(output) = self.shell("systemctl is-system-running || true") {
                 said = output.stdout;
-                match said.trim() {
-                    "running" => return Ok(()),
-                    "degraded" => {
-                        let failed = self.shell("systemctl --no-pager --failed")?;
-                        return Err(Error::Unfit(failed.text()));
-                    }
-                    _ => {}
-                }
             }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Err(Error::Unfit(format!("systemd does not come up: {said}")))
+            match said.trim() {
+                "running" => Ok(Some(())),
+                "degraded" => {
+                    let failed = self.shell("systemctl --no-pager --failed")?;
+                    Err(Error::Unfit(failed.text()))
+                }
+                _ => Ok(None),
+            }
+        })?;
+        running.ok_or_else(|| Error::Unfit(format!("systemd does not come up: {said}")))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::walk::Walk;
 use crate::{CaseResult, fail};
-use fsrvp_testkit::{AgentKind, Lab, LabOptions, Profile, SequenceTimeout, ShareKey};
+use fsrvp_testkit::{AgentKind, Lab, LabOptions, Profile, SequenceTimeout, ShareKey, until};
+use libtest_mimic::Failed;
 use std::fs;
 use std::time::Duration;
 
@@ -85,18 +86,11 @@ pub fn previous_versions(lab: &Lab) -> CaseResult {
 
 fn wait_for_no_previous_version(lab: &Lab) -> CaseResult {
     let share = lab.share(ShareKey::Torture).name;
-    let began = std::time::Instant::now();
-    loop {
+    let mut said = String::new();
+    let gone = until(TIMEOUT * 5, || {
         let listing = lab.smbclient(lab.admin(), share, "allinfo .").output()?;
-        if !listing.says("@GMT-") {
-            return Ok(());
-        }
-        if began.elapsed() > TIMEOUT * 5 {
-            return fail(format!(
-                "previous versions outlive their sets:\n{}",
-                listing.text()
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        said = listing.text();
+        Ok::<_, Failed>((!listing.says("@GMT-")).then_some(()))
+    })?;
+    gone.ok_or_else(|| format!("previous versions outlive their sets:\n{said}").into())
 }

@@ -5,7 +5,7 @@
     reason = "a JSON value without a field is null"
 )]
 
-use fsrvp_testkit::{AgentKind, Lab, LabOptions, Run, ShareKey, unix_http_get};
+use fsrvp_testkit::{AgentKind, Lab, LabOptions, Run, ShareKey, unix_http_get, until};
 use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Suite, fail};
 use libtest_mimic::Failed;
@@ -16,8 +16,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -206,13 +205,10 @@ fn dashboard(lab: &Lab) -> CaseResult {
         return fail(format!("only {} queries", expressions.len()));
     }
     let prometheus = Prometheus::start(PORT.get().copied().unwrap_or_default())?;
-    let begun = Instant::now();
     for expression in &expressions {
-        while prometheus.query(expression)? == 0 {
-            if begun.elapsed() > PATIENCE {
-                return fail(format!("{expression} gives no data"));
-            }
-            sleep(Duration::from_millis(500));
+        let data = || Ok::<_, Failed>((prometheus.query(expression)? > 0).then_some(()));
+        if until(PATIENCE, data)?.is_none() {
+            return fail(format!("{expression} gives no data"));
         }
     }
     println!("{} queries give data", expressions.len());

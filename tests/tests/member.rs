@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use fsrvp_testkit::comes_true;
 use fsrvp_tests::{FileServer, Root, debian_in_domain, guide};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Passwords as a domain asks for them, of a network that ends with the test.
 const ADMIN: &str = "Aa1.administrator";
@@ -93,25 +94,15 @@ fn a_computer_of_the_domain_makes_a_copy() {
 
     let join =
         format!("net ads join --no-dns-updates -S dc.example.test -U 'Administrator%{ADMIN}'");
-    let began = Instant::now();
-    loop {
-        let there = root.inbox().join("provisioned").exists();
-        let joined = if there {
-            server.shell(&join).ok()
-        } else {
-            None
-        };
-        match joined {
-            Some(output) if output.status.success() => break,
-            last => assert!(
-                began.elapsed() < PATIENCE,
-                "{}\n{}",
-                last.map(|output| output.text()).unwrap_or_default(),
-                domain.log()
-            ),
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let mut said = String::new();
+    let joined = comes_true(PATIENCE, || {
+        root.inbox().join("provisioned").exists()
+            && server.shell(&join).is_ok_and(|output| {
+                said = output.text();
+                output.status.success()
+            })
+    });
+    assert!(joined, "{said}\n{}", domain.log());
     server.good("systemctl start winbind smbd").unwrap();
     server.good("apt-get install --yes ./fsrvpd_*.deb").unwrap();
     let commands = guide::commands_of("docs/install.md", "member").unwrap();

@@ -6,7 +6,7 @@
     reason = "a JSON value without a field is null"
 )]
 
-use fsrvp_testkit::{Lab, LabOptions, Run, ShareKey, programs, unix_http, unix_http_get};
+use fsrvp_testkit::{Lab, LabOptions, Run, ShareKey, programs, unix_http, unix_http_get, until};
 use fsrvp_tests::walk::{Created, Walk, exposed};
 use fsrvp_tests::{CaseResult, Suite, fail};
 use libtest_mimic::Failed;
@@ -15,7 +15,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The second server's name; the first has the laboratory's.
 const OTHER: &str = "OTHERSRV";
@@ -195,12 +195,10 @@ fn two_servers(lab: &Lab) -> CaseResult {
     let delete = format!("/v1/sets/{}", theirs.set);
     unix_http(&lab.admin_socket(), "DELETE", &delete, "")?;
     // What makes a removal durable follows behind the answer.
-    let begun = Instant::now();
-    while both.ask("/v1/debts")?["debts"] != json!([]) {
-        if begun.elapsed() > PATIENCE {
-            return fail(format!("debts: {}", both.ask("/v1/debts")?));
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    let mut debts = Value::Null;
+    let paid = until(PATIENCE, || {
+        debts = both.ask("/v1/debts")?["debts"].take();
+        Ok::<_, Failed>((debts == json!([])).then_some(()))
+    })?;
+    paid.ok_or_else(|| format!("debts: {debts}").into())
 }

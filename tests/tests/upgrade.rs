@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use fsrvp_testkit::comes_true;
 use fsrvp_tests::{FileServer, Judge};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A version for every state, the one before the first set, and one that is too old for the table.
 const VERSIONS: &[&str] = &[
@@ -110,12 +111,8 @@ impl Client {
     }
 }
 
-fn wait(what: &str, mut there: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !there() {
-        assert!(began.elapsed() < PATIENCE, "not seen: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+fn wait(what: &str, there: impl FnMut() -> bool) {
+    assert!(comes_true(PATIENCE, there), "not seen: {what}");
 }
 
 #[expect(clippy::panic, reason = "tests fail so")]

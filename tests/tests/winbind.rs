@@ -124,6 +124,7 @@ fn hung(lab: &Lab) -> CaseResult {
                 let call = Instant::now();
                 served.supported_versions().await.map_err(text)?;
                 slowest = slowest.max(call.elapsed());
+                // Paces the calls for as long as the logon hangs.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Ok::<_, Failed>(slowest)

@@ -142,6 +142,7 @@ async fn smbd_hands_its_clients_over() {
 
 /// Runs the listener until `done`.
 async fn accept_nobody_until(listener: &mut PipeListener, done: impl Fn() -> bool) {
+    // Looked at beside the listener, on one thread with it: a wait that blocks would stop both.
     let polled = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,13 +1,11 @@
 //! The backends that campaigns run on, and what others than the agent see of each one's copies.
 
 use crate::observed::{VOLUMES, names};
-use crate::random::Random;
 use crate::stage::Base;
 use crate::view::Status;
-use crate::wait;
 use crate::{Outcome, tree};
 use fsrvp_idl::ShadowCopyId;
-use fsrvp_testkit::{Isolation, Lab, LabOptions, Run};
+use fsrvp_testkit::{Isolation, Lab, LabOptions, Random, Run, comes_true, until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -261,8 +259,8 @@ impl Backend {
             .check()?;
         let hash = tree::hash(&below(&point, base.inner));
         // Somebody may still look into it.
-        let destroyed = || Ok(Run::new("zfs").args(["destroy", &name]).check().ok());
-        if wait::until(PATIENCE, destroyed)?.is_none() {
+        let destroy = || Run::new("zfs").args(["destroy", &name]).check().is_ok();
+        if !comes_true(PATIENCE, destroy) {
             Run::new("zfs").args(["destroy", &name]).check()?;
         }
         let _ = fs::remove_dir(point);
@@ -322,7 +320,7 @@ fn others(area: &Path, furniture: &[&str]) -> Outcome<Vec<PathBuf>> {
 /// What is still in a directory that should become empty by itself.
 fn emptied(trash: &Path) -> Outcome<Vec<PathBuf>> {
     let mut left = BTreeSet::new();
-    wait::until(PATIENCE, || {
+    until(PATIENCE, || -> Outcome<_> {
         left = match trash.exists() {
             true => names(trash)?,
             false => BTreeSet::new(),

@@ -3,11 +3,10 @@
 use crate::Outcome;
 use crate::backend::Backend;
 use crate::client::{CallError, Client};
-use crate::random::Random;
 use crate::stage::Stage;
-use crate::wait;
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, ShadowCopyId, ShadowCopySetId};
 use fsrvp_sys::shared_mapping::SharedMapping;
+use fsrvp_testkit::{Random, until};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -308,11 +307,11 @@ impl Writers {
             self.files.iter().map(count).collect::<Vec<_>>()
         };
         let before = counts();
-        let written = || {
+        let written = || -> Outcome<_> {
             let all = counts().iter().zip(&before).all(|(now, then)| now > then);
             Ok(all.then_some(()))
         };
-        let waited = wait::until(WAIT, written)?;
+        let waited = until(WAIT, written)?;
         waited.ok_or_else(|| "a writer does not write".into())
     }
 

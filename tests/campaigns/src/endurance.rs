@@ -2,11 +2,11 @@
 
 use crate::client::{CallError, Client};
 use crate::observed::{VOLUMES, area};
-use crate::random::Random;
 use crate::stage::Stage;
 use crate::{Outcome, invariants};
 use fsrvp_client::FsrvpClient;
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId};
+use fsrvp_testkit::Random;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -11,12 +11,10 @@ mod ledger;
 mod observed;
 mod plan;
 mod powercut;
-mod random;
 mod scale;
 mod stage;
 mod tree;
 mod view;
-mod wait;
 mod walker;
 
 use clap::{Parser, Subcommand};

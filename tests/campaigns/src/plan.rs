@@ -1,6 +1,6 @@
 //! What a client does with a set.
 
-use crate::random::Random;
+use fsrvp_testkit::Random;
 
 /// ATTR_PERSISTENT contexts and others: backup, file share backup, NAS rollback, app rollback.
 const CONTEXTS: [u32; 4] = [0x00, 0x09, 0x10, 0x19];

@@ -5,13 +5,11 @@ use crate::client::{CallError, Client};
 use crate::endurance::pss;
 use crate::observed::{area, records};
 use crate::plan::{Ending, Plan};
-use crate::random::Random;
 use crate::stage::Stage;
 use crate::view::View;
-use crate::wait;
 use crate::walker::{Halt, Walker};
 use fsrvp_sys::btrfs::{SnapshotMode, snapshot_create};
-use fsrvp_testkit::Run;
+use fsrvp_testkit::{Random, Run, until};
 use redb::{Database, TableDefinition};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -133,7 +131,7 @@ fn start(stage: &mut Stage) -> Outcome<(Duration, u64)> {
     let began = Instant::now();
     stage.spawn(&[], &[])?;
     let mut client = Client::new(&stage.lab.pipe())?;
-    let accepted = || {
+    let accepted = || -> Outcome<_> {
         match client.call(async |client| client.set_context(0x0040_0009_u32).await) {
             Ok(()) => return Ok(Some(())),
             Err(CallError::Gone) => client.hang_up(),
@@ -144,7 +142,7 @@ fn start(stage: &mut Stage) -> Outcome<(Duration, u64)> {
             None => Ok(None),
         }
     };
-    wait::until(PATIENCE, accepted)?.ok_or("the agent does not serve")?;
+    until(PATIENCE, accepted)?.ok_or("the agent does not serve")?;
     let serving = began.elapsed();
     let pid = stage.pid().ok_or("no agent")?;
     Ok((serving, pss(pid)?))

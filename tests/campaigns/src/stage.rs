@@ -1,12 +1,12 @@
 //! The laboratory with its content, and the life of the agent in it.
 
 use crate::backend::{Backend, Names};
-use crate::random::Random;
 use crate::view::{Status, View};
-use crate::wait;
 use crate::{Outcome, tree};
 use fsrvp_idl::ShadowCopyId;
-use fsrvp_testkit::{AgentKind, Lab, LabOptions, MinAuthLevel, Run, ShareKey, process, sweep};
+use fsrvp_testkit::{
+    AgentKind, Lab, LabOptions, MinAuthLevel, Random, Run, ShareKey, process, sweep, until,
+};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -186,13 +186,13 @@ impl Stage {
 
     /// Waits until the agent serves; its exit status if it ends before.
     pub(crate) fn wait_serving(&mut self) -> Outcome<Option<ExitStatus>> {
-        let serves = || {
+        let serves = || -> Outcome<_> {
             if let Some(status) = self.ended()? {
                 return Ok(Some(Some(status)));
             }
             Ok(View::ask(&self.lab.admin_socket()).is_ok().then_some(None))
         };
-        let waited = wait::until(PATIENCE, serves)?;
+        let waited = until(PATIENCE, serves)?;
         waited.ok_or_else(|| "the agent does not serve".into())
     }
 
@@ -238,7 +238,7 @@ impl Stage {
 
     /// Waits for the end of an agent that has been killed or must have crashed.
     pub(crate) fn wait_end(&mut self, limit: Duration) -> Outcome<Option<ExitStatus>> {
-        wait::until(limit, || self.ended())
+        until(limit, || self.ended())
     }
 
     /// Ends the agent at once, and its helper too when `all`.
@@ -268,11 +268,11 @@ impl Stage {
     /// Waits until nothing is under way and nothing is owed.
     pub(crate) fn settle(&self) -> Outcome<View> {
         let mut last = None;
-        let settled = || {
+        let settled = || -> Outcome<_> {
             let view = last.insert(View::ask(&self.lab.admin_socket())?);
             Ok(view.is_settled().then(|| view.clone()))
         };
-        let waited = wait::until(PATIENCE, settled)?;
+        let waited = until(PATIENCE, settled)?;
         waited.ok_or_else(|| format!("still busy or in debt: {last:?}").into())
     }
 }

@@ -72,6 +72,19 @@ pub fn wait_gone(pid: u32, limit: Duration) -> bool {
     comes_true(limit, || !alive(pid))
 }
 
+/// Whether every thread of the process has a tracer; false when there is no such process.
+#[must_use]
+pub fn is_traced(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    // A thread that ends meanwhile needs no tracer.
+    threads.flatten().all(|thread| {
+        fs::read_to_string(thread.path().join("status"))
+            .map_or(true, |status| !status.contains("TracerPid:\t0\n"))
+    })
+}
+
 /// Name of the program that a process runs, without a suffix for a replaced file.
 #[must_use]
 pub fn program_name(pid: u32) -> Option<String> {

@@ -1,13 +1,13 @@
 //! Runs one program to its end, with a time limit.
 
-use crate::Error;
+use crate::{Error, until};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Long enough for every program of a laboratory on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -131,20 +131,11 @@ impl Run {
             // A program that does not want its input closes the pipe; that is no error.
             let _ = stdin.write_all(&self.input);
         }
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        let ended = loop {
-            if let Some(status) = child.try_wait().map_err(start)? {
-                break Some(status);
-            }
-            if began.elapsed() >= self.limit {
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
-        };
+        let ended = until(self.limit, || child.try_wait()).map_err(start)?;
+        if ended.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         let (stdout, stderr) = (
             stdout.join().unwrap_or_default(),
             stderr.join().unwrap_or_default(),

@@ -4,10 +4,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// First pause between two looks; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Shortest and longest pause between two looks.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+/// Between them a pause is this part of the time that has passed, so that no wait, and nothing that
+/// is measured by one, comes out longer by more than that.
+const PART: u32 = 32;
 
 /// Looks again and again until there is something; nothing if `limit` has passed before.
 ///
@@ -18,14 +19,14 @@ pub fn until<T, E>(
     mut look: impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
     let began = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let [shortest, longest] = PAUSES;
     loop {
         let found = look()?;
-        if found.is_some() || began.elapsed() > limit {
+        let passed = began.elapsed();
+        if found.is_some() || passed > limit {
             return Ok(found);
         }
-        thread::sleep(pause);
-        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        thread::sleep((passed / PART).clamp(shortest, longest));
     }
 }
 

@@ -1,15 +1,14 @@
 //! The machine's clock, as it is when somebody sets it.
 
 use crate::room::Room;
-use fsrvp_testkit::{Lab, MinAuthLevel, process, unix_http_get};
+use fsrvp_testkit::{Lab, MinAuthLevel, comes_true, process, unix_http_get};
 use fsrvp_tests::operator::Step;
 use fsrvp_tests::{CaseResult, fail};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,12 +46,9 @@ pub(crate) fn jumps(lab: &Lab) -> CaseResult {
 }
 
 fn with_a_clock(lab: &Lab, clock: &Path, agent: u32) -> CaseResult {
-    let began = Instant::now();
-    while unix_http_get(&lab.admin_socket(), "/v1/health").is_err() {
-        if began.elapsed() > PATIENCE {
-            return fail("the agent does not serve");
-        }
-        thread::sleep(Duration::from_millis(10));
+    let serves = || unix_http_get(&lab.admin_socket(), "/v1/health").is_ok();
+    if !comes_true(PATIENCE, serves) {
+        return fail("the agent does not serve");
     }
     let mut backup = Room::enter(lab).backup()?;
     backup.walks(Step::Commit)?;

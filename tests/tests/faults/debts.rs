@@ -3,13 +3,17 @@
 
 use crate::room::{Finally, Room, SOON};
 use fsrvp_idl::Status;
-use fsrvp_testkit::{HttpAnswer, Lab, Run, process, programs, unix_http};
+use fsrvp_testkit::{HttpAnswer, Lab, Run, process, programs, unix_http, until};
 use fsrvp_tests::operator::{Backup, Step};
 use fsrvp_tests::{CaseResult, Injection, fail};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
+use serde_json::Value;
 use std::fs;
 use std::time::{Duration, Instant};
+
+/// How long it may take until a removal is tried again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kernel refuses to destroy a snapshot, again and again, over a restart.
 pub(crate) fn stubborn_snapshot(lab: &Lab) -> CaseResult {
@@ -47,12 +51,12 @@ pub(crate) fn stubborn_snapshot(lab: &Lab) -> CaseResult {
     second.walks(Step::Start)?;
     second.does(Step::Add)?;
     second.abort()?;
-    std::thread::sleep(Duration::from_secs(4));
-    let attempts = room
-        .view()?
-        .pointer("/debts/0/attempts")
-        .and_then(|n| n.as_u64());
-    if attempts.is_none_or(|attempts| attempts < 2) {
+    let attempts = || {
+        let view = room.view()?;
+        let attempts = view.pointer("/debts/0/attempts").and_then(Value::as_u64);
+        Ok::<_, Failed>(attempts.filter(|attempts| *attempts >= 2))
+    };
+    if until(PATIENCE, attempts)?.is_none() {
         return fail(format!("not tried again: {}", room.view()?));
     }
     drop(injection);

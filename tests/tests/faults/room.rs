@@ -1,14 +1,13 @@
 //! What every case needs: the log from its beginning on, and a look at what is left.
 
 use crate::documented;
-use fsrvp_testkit::{Lab, Run, ShareKey, unix_http_get};
+use fsrvp_testkit::{Lab, Run, ShareKey, comes_true, unix_http_get, until};
 use fsrvp_tests::operator::{Backup, Step};
 use fsrvp_tests::{CaseResult, fail};
 use libtest_mimic::Failed;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A call that is refused because something is broken does not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -58,16 +57,10 @@ impl<'a> Room<'a> {
     }
 
     fn has_line(&self, is_it: impl Fn(&str) -> bool) -> CaseResult {
-        let began = Instant::now();
-        loop {
-            if self.log().lines().any(&is_it) {
-                return Ok(());
-            }
-            if began.elapsed() > Duration::from_secs(3) {
-                return fail("no such line");
-            }
-            thread::sleep(Duration::from_millis(20));
+        if !comes_true(Duration::from_secs(3), || self.log().lines().any(&is_it)) {
+            return fail("no such line");
         }
+        Ok(())
     }
 
     /// A number or list of `/v1/sets` of the server, as JSON.
@@ -132,17 +125,12 @@ impl<'a> Room<'a> {
 
     /// No set, no debt, no snapshot, no share, no link.
     pub(crate) fn is_clean(&self) -> CaseResult {
-        let began = Instant::now();
-        loop {
-            let left = self.left()?;
-            if left.is_empty() {
-                return Ok(());
-            }
-            if began.elapsed() > PATIENCE {
-                return fail(format!("left over: {left:?}"));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        let mut left = Vec::new();
+        let clean = until(PATIENCE, || {
+            left = self.left()?;
+            Ok::<_, Failed>(left.is_empty().then_some(()))
+        })?;
+        clean.ok_or_else(|| format!("left over: {left:?}").into())
     }
 
     fn left(&self) -> Result<Vec<String>, Failed> {
@@ -174,17 +162,10 @@ impl<'a> Room<'a> {
     /// The agent does not start; what it says.
     pub(crate) fn start_is_refused(&self) -> Result<String, Failed> {
         let mut child = self.lab.spawn_agent(&[], &[])?;
-        let began = Instant::now();
-        let status = loop {
-            match child.try_wait()? {
-                Some(status) => break status,
-                None if began.elapsed() > Duration::from_secs(30) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return fail("it has started");
-                }
-                None => thread::sleep(Duration::from_millis(10)),
-            }
+        let Some(status) = until(Duration::from_secs(30), || child.try_wait())? else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return fail("it has started");
         };
         if status.code() != Some(1) {
             return fail(format!("exit status {status}"));

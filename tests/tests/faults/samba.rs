@@ -2,7 +2,7 @@
 
 use crate::room::{Room, SOON};
 use fsrvp_idl::Status;
-use fsrvp_testkit::{Lab, process};
+use fsrvp_testkit::{Lab, process, until};
 use fsrvp_tests::operator::Step;
 use fsrvp_tests::{CaseResult, Injection, fail};
 use libtest_mimic::Failed;
@@ -11,6 +11,9 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+/// How long the helper may stay away.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn no_smbd(lab: &Lab) -> CaseResult {
     let room = Room::enter(lab);
@@ -71,11 +74,13 @@ pub(crate) fn killed_helper(lab: &Lab) -> CaseResult {
         backup.does(step)?;
     }
     room.reports("the Samba helper dies", &[])?;
-    room.recovers()?;
-    // After a pause it is back.
-    std::thread::sleep(Duration::from_secs(5));
-    room.recovers()?;
-    helper(lab).map(drop)
+    // After a pause it is back, for the next who needs it.
+    let back = until(PATIENCE, || {
+        room.recovers()?;
+        Ok::<_, Failed>(helper(lab).ok())
+    })?;
+    back.map(drop)
+        .ok_or_else(|| Failed::from("the helper does not come back"))
 }
 
 /// It does not answer: it is killed when its time is over, and the tools do the work.

@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What the doctor says is wrong.
 #[derive(Debug, Clone)]
@@ -475,19 +476,15 @@ pub(crate) fn start(lab: &Lab) -> CaseResult {
     let said = Doctor { lab }.finds()?;
     let words = nested.display().to_string();
     let found = present(&said, ("nested_subvolume", &words))?;
-    let begun = std::time::Instant::now();
-    let told = loop {
+    let told = fsrvp_testkit::until(Duration::from_secs(75), || {
         let log = fs::read_to_string(lab.agent_log())?;
-        let log = log.get(before..).unwrap_or(&log).to_owned();
+        let log = log.get(before..).unwrap_or(&log);
         let line = log.lines().find(|line| {
             line.contains("something is wrong with the set-up") && line.contains(&words)
         });
-        match line {
-            Some(line) => break line.to_owned(),
-            None if begun.elapsed().as_secs() > 75 => break String::new(),
-            None => std::thread::sleep(std::time::Duration::from_millis(200)),
-        }
-    };
+        Ok::<_, Failed>(line.map(str::to_owned))
+    })?
+    .unwrap_or_default();
     let delete = Run::new("btrfs").args(["subvolume", "delete"]);
     delete.arg(&nested).check()?;
     if !told.contains("check=\"nested_subvolume\"") || !told.contains(&found.message) {

@@ -18,8 +18,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,14 +72,8 @@ pub(crate) fn order(lab: &Lab, verb: &str, path: &str, body: &str) -> Result<Val
 }
 
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool, Failed>) -> CaseResult {
-    let begun = Instant::now();
-    while !holds()? {
-        if begun.elapsed() > PATIENCE {
-            return fail(format!("{what}: not within {PATIENCE:?}"));
-        }
-        sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    let held = fsrvp_testkit::until(PATIENCE, || Ok::<_, Failed>(holds()?.then_some(())))?;
+    held.ok_or_else(|| format!("{what}: not within {PATIENCE:?}").into())
 }
 
 /// A client that stays connected to a share until it is dropped.

@@ -1,7 +1,7 @@
 //! Restores beside smbd: killed at random, of a whole share, and while a client looks.
 
 use crate::{Client, order, until};
-use fsrvp_testkit::{Lab, Run, ShareKey, programs};
+use fsrvp_testkit::{Lab, Random, Run, ShareKey, programs};
 use fsrvp_tests::walk::{Walk, exposed};
 use fsrvp_tests::{CaseResult, fail};
 use libtest_mimic::Failed;
@@ -92,19 +92,6 @@ impl Tree {
     }
 }
 
-/// Pseudo-random numbers: where a kill falls is no secret, but has to be repeatable.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: Duration) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let part = u32::try_from(self.0 % 1_000).unwrap_or_default();
-        limit.saturating_mul(part) / 1_000
-    }
-}
-
 /// `FSRVP_LONG=1` takes 2 GiB and more kills.
 pub(crate) fn killed(lab: &Lab) -> CaseResult {
     let long = std::env::var_os("FSRVP_LONG").is_some_and(|value| value == "1");
@@ -151,7 +138,7 @@ pub(crate) fn killed(lab: &Lab) -> CaseResult {
     }
     let begun = Instant::now();
     let (mut old, mut new) = (0_u32, 0_u32);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new(1);
     let mut renewed = false;
     // Kills that all fall before the exchange, or all behind it, would prove nothing.
     while old + new < least || old == 0 || new == 0 {
@@ -173,7 +160,10 @@ pub(crate) fn killed(lab: &Lab) -> CaseResult {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut running = command.spawn()?;
-        sleep(random.below(whole.saturating_mul(3) / 2));
+        // A moment of real time that no event of the program chooses.
+        let longest = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
+        let moment = random.below(longest.saturating_mul(3) / 2);
+        sleep(Duration::from_micros(moment));
         let _ = running.kill();
         running.wait()?;
         match tree.word()? {

@@ -1,12 +1,12 @@
 //! A container as an engine would run it: killed, stopped, asked for its health.
 
 use super::store::{Config, Store};
-use fsrvp_testkit::{Error, Output, Run, process};
+use fsrvp_testkit::{Error, Output, Run, comes_true, process, until};
 use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// For the entry point to run, and for the first good health check.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,16 +92,17 @@ impl Container {
             log: log.to_owned(),
             outside,
         };
-        let began = Instant::now();
-        while !container.healthy() {
+        let mut healthy = false;
+        comes_true(PATIENCE, || {
+            healthy = container.healthy();
             let ended = container.outside.try_wait();
-            if began.elapsed() > PATIENCE || ended.is_ok_and(|status| status.is_some()) {
-                return Err(Error::Unfit(format!(
-                    "the container of {image} does not become healthy:\n{}",
-                    container.log()
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(100));
+            healthy || ended.is_ok_and(|status| status.is_some())
+        });
+        if !healthy {
+            return Err(Error::Unfit(format!(
+                "the container of {image} does not become healthy:\n{}",
+                container.log()
+            )));
         }
         Ok(container)
     }
@@ -176,20 +177,8 @@ impl Container {
         if let Some(first) = self.first_process() {
             process::signal(first, Signal::TERM);
         }
-        let began = Instant::now();
-        loop {
-            let ended = self.outside.try_wait().map_err(Error::file("unshare"))?;
-            match ended {
-                Some(status) => return Ok(status),
-                None if began.elapsed() > limit => {
-                    return Err(Error::Unfit(format!(
-                        "the container does not stop:\n{}",
-                        self.log()
-                    )));
-                }
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
+        let ended = until(limit, || self.outside.try_wait()).map_err(Error::file("unshare"))?;
+        ended.ok_or_else(|| Error::Unfit(format!("the container does not stop:\n{}", self.log())))
     }
 
     /// Ends it as a crash of the machine's engine would.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest wait for something that other processes do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -255,12 +255,9 @@ fn end(mut child: Child) {
     let _ = child.wait();
 }
 
-pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    let holds = fsrvp_testkit::comes_true(PATIENCE, condition);
+    assert!(holds, "waited in vain for {what}");
 }
 
 pub(crate) fn text(output: &Output) -> String {

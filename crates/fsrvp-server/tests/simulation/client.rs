@@ -1,6 +1,6 @@
 //! Clients: each walks sets as backup programs do, and now and then calls what it should not.
 
-use crate::random::Random;
+use crate::random::{Draw, Random};
 use crate::world::SHARES;
 use fsrvp_idl::{
     ClientShadowCopyId, ClientShadowCopySetId, Request, Response, ShadowCopyId, ShadowCopySetId,
@@ -80,11 +80,11 @@ impl Client {
     /// The next call of its walk.
     pub(crate) fn walk(&mut self, random: &mut Random) -> Request {
         let set = self.set;
-        let timeout_ms = *random.pick(&TIMEOUTS);
+        let timeout_ms = *random.one_of(&TIMEOUTS);
         let shadow_copy_set_id = set;
         match self.next {
             Next::Context => Request::SetContext {
-                context: *random.pick(&CONTEXTS),
+                context: *random.one_of(&CONTEXTS),
             },
             Next::Start => Request::StartShadowCopySet {
                 client_shadow_copy_set_id: ClientShadowCopySetId(random.uuid()),
@@ -108,7 +108,7 @@ impl Client {
             },
             Next::Map | Next::Delete if self.mappings.is_empty() => Request::GetSupportedVersion,
             Next::Map => {
-                let known = random.pick(&self.mappings);
+                let known = random.one_of(&self.mappings);
                 Request::GetShareMapping {
                     shadow_copy_id: known.copy,
                     shadow_copy_set_id: known.set,
@@ -117,7 +117,7 @@ impl Client {
                 }
             }
             Next::Recover => Request::RecoveryCompleteShadowCopySet { shadow_copy_set_id },
-            Next::Delete => delete(random.pick(&self.mappings)),
+            Next::Delete => delete(random.one_of(&self.mappings)),
         }
     }
 
@@ -222,8 +222,8 @@ pub(crate) fn nonsense(random: &mut Random, knowledge: &Knowledge) -> Request {
     let set = || knowledge.sets.iter().rev().take(6).copied();
     let mut sets: Vec<_> = set().collect();
     sets.extend([ShadowCopySetId::NULL, ShadowCopySetId(Uuid::from_u128(7))]);
-    let shadow_copy_set_id = *random.pick(&sets);
-    let timeout_ms = *random.pick(&TIMEOUTS);
+    let shadow_copy_set_id = *random.one_of(&sets);
+    let timeout_ms = *random.one_of(&TIMEOUTS);
     let names = [
         r"\\LAB\docs",
         r"\\lab\BELOW\",
@@ -233,7 +233,7 @@ pub(crate) fn nonsense(random: &mut Random, knowledge: &Knowledge) -> Request {
         r"\\LAB",
         "",
     ];
-    let share_name = (*random.pick(&names)).to_owned();
+    let share_name = (*random.one_of(&names)).to_owned();
     let known = if knowledge.mappings.is_empty() || random.percent(20) {
         Known {
             set: shadow_copy_set_id,
@@ -242,12 +242,12 @@ pub(crate) fn nonsense(random: &mut Random, knowledge: &Knowledge) -> Request {
         }
     } else {
         let recent = knowledge.mappings.len().saturating_sub(8);
-        random.pick(&knowledge.mappings[recent..]).clone()
+        random.one_of(&knowledge.mappings[recent..]).clone()
     };
     match random.below(13) {
         0 => Request::GetSupportedVersion,
         1 => Request::SetContext {
-            context: *random.pick(&[0, 0x0040_0009, 0x0040_0002, 0x77]),
+            context: *random.one_of(&[0, 0x0040_0009, 0x0040_0002, 0x77]),
         },
         2 => Request::StartShadowCopySet {
             client_shadow_copy_set_id: ClientShadowCopySetId(random.uuid()),
@@ -273,7 +273,7 @@ pub(crate) fn nonsense(random: &mut Random, knowledge: &Knowledge) -> Request {
             shadow_copy_id: known.copy,
             shadow_copy_set_id: known.set,
             share_name: known.unc,
-            level: *random.pick(&[1, 1, 0]),
+            level: *random.one_of(&[1, 1, 0]),
         },
         11 => delete(&known),
         _ => Request::PrepareShadowCopySet {

@@ -7,7 +7,7 @@ use crate::keeping::KeepWitness;
 use crate::life::{Life, OpenCall, Parts, Recovery};
 use crate::lists::ListWitness;
 use crate::plan::{Length, Plan};
-use crate::random::Random;
+use crate::random::{Draw, Random};
 use crate::strand::{End, Fate, Point};
 use crate::witness::Witness;
 use crate::world::{Stored, World, parted};

@@ -4,6 +4,7 @@
 use crate::client::{Client, delete, unc};
 use crate::drive::{Phase, Simulation};
 use crate::invariants;
+use crate::random::Draw;
 use crate::strand::Fate;
 use crate::world::{SHARES, VOLUMES};
 use fsrvp_idl::{ClientShadowCopyId, ClientShadowCopySetId, FileTime, Request};
@@ -95,7 +96,7 @@ impl Simulation {
     }
 
     fn administrator_acts(&mut self) {
-        let (share, path) = *self.random.pick(&SHARES);
+        let (share, path) = *self.random.one_of(&SHARES);
         match self.random.below(5) {
             0 => {
                 self.world.shares.remove_share(share);
@@ -106,7 +107,7 @@ impl Simulation {
                 self.note(format_args!("the administrator makes the share {share}"));
             }
             2 => {
-                let (other, _) = *self.random.pick(&VOLUMES);
+                let (other, _) = *self.random.one_of(&VOLUMES);
                 self.world.shares.add_share(share, other);
                 self.note(format_args!(
                     "the administrator moves the share {share} to {other}"
@@ -115,7 +116,7 @@ impl Simulation {
             3 => {
                 let copies: Vec<_> = self.world.copies().into_keys().collect();
                 if !copies.is_empty() {
-                    let copy = *self.random.pick(&copies);
+                    let copy = *self.random.one_of(&copies);
                     self.witness.deleted_copies.insert(copy);
                     self.world.delete_copy(copy);
                     self.note(format_args!(
@@ -126,7 +127,7 @@ impl Simulation {
             _ => {
                 let shares: Vec<_> = self.world.exposed().into_keys().collect();
                 if !shares.is_empty() {
-                    let share = self.random.pick(&shares).clone();
+                    let share = self.random.one_of(&shares).clone();
                     self.world.delete_share(&share);
                     self.note(format_args!("the administrator deletes the share {share}"));
                     self.witness.deleted_shares.insert(share);
@@ -136,7 +137,7 @@ impl Simulation {
     }
 
     fn surroundings_change(&mut self) {
-        let (root, _) = *self.random.pick(&VOLUMES);
+        let (root, _) = *self.random.one_of(&VOLUMES);
         let change = self.random.below(4);
         match change {
             0 => self.world.set_there(root, false),
@@ -154,7 +155,7 @@ impl Simulation {
         if shares.is_empty() {
             return;
         }
-        let share = self.random.pick(&shares).clone();
+        let share = self.random.one_of(&shares).clone();
         let data = self.random.next().to_be_bytes();
         let done = self.world.write_through(&share, &data);
         self.note(format_args!("a client writes to {share}: {done}"));
@@ -276,7 +277,7 @@ impl Simulation {
     fn next_walk_succeeds(&mut self) -> Result<(), String> {
         let client = self.clients.len();
         self.clients.push(Client::new(100));
-        let context = *self.random.pick(&[0x0040_0009, 0x09]);
+        let context = *self.random.one_of(&[0x0040_0009, 0x09]);
         self.succeed(client, Request::SetContext { context })?;
         let client_shadow_copy_set_id = ClientShadowCopySetId(self.random.uuid());
         self.succeed(

@@ -3,6 +3,7 @@
 
 use crate::drive::{Phase, Simulation};
 use crate::plan::Plan;
+use crate::random::Draw;
 use crate::strand::{Fate, Work};
 use crate::world::World;
 use fsrvp_idl::{FileTime, ShadowCopyId, ShadowCopySetId, ShareName};
@@ -277,7 +278,7 @@ impl Simulation {
         if shares.is_empty() {
             return;
         }
-        let share = self.random.pick(&shares).clone();
+        let share = self.random.one_of(&shares).clone();
         let is_used = self.random.percent(50);
         self.world.shares.set_in_use(&share, is_used);
         self.note(format_args!("a client has {share} open: {is_used}"));

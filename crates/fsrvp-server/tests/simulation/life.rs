@@ -3,7 +3,7 @@
 
 use crate::keeping::Pruning;
 use crate::plan::Plan;
-use crate::random::Random;
+use crate::random::{Draw, Random};
 use crate::strand::Work;
 use crate::world::{Fated, SimBackend, SimDirectory, SimLists, World};
 use fsrvp_idl::Request;

@@ -1,6 +1,7 @@
 //! File lists: an operator names the files of a share, and what becomes of each list.
 
 use crate::drive::{Phase, Simulation};
+use crate::random::Draw;
 use crate::strand::Fate;
 use crate::world::{SHARES, Stored, World};
 use fsrvp_idl::{ShadowCopyId, ShareName};
@@ -75,7 +76,7 @@ impl ListWitness {
 impl Simulation {
     /// An operator stores a list or takes one away; the admin socket shows what is stored.
     pub(crate) fn operator_names_files(&mut self) -> Result<(), String> {
-        let (share, _) = *self.random.pick(&SHARES);
+        let (share, _) = *self.random.one_of(&SHARES);
         let share = ShareName::new(share);
         let fate = match self.random.below(1000) < self.plan.store_fails {
             true => Fate::Fails(0),

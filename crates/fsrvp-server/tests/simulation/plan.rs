@@ -1,6 +1,6 @@
 //! What a seed is about: configuration of the server, and how often what goes wrong.
 
-use crate::random::Random;
+use crate::random::{Draw, Random};
 use crate::world::SHARES;
 use fsrvp_idl::ShareName;
 use fsrvp_proto::Retention;
@@ -63,7 +63,7 @@ impl Plan {
             },
             allow_shared_volume: random.percent(30),
             clients: 1 + random.below(3),
-            nonsense: *random.pick(&[0, 5, 5, 25]),
+            nonsense: *random.one_of(&[0, 5, 5, 25]),
             step_fails,
             step_hangs,
             store_fails,
@@ -95,7 +95,7 @@ fn keep(random: &mut Random) -> BTreeMap<ShareName, KeepPolicy> {
     for (share, _) in SHARES {
         if few && random.percent(60) {
             let policy = KeepPolicy {
-                name: (*random.pick(&["kept-{time}", "{share}-{copy}"])).to_owned(),
+                name: (*random.one_of(&["kept-{time}", "{share}-{copy}"])).to_owned(),
                 count: count(random),
                 age: age(random),
             };
@@ -106,13 +106,13 @@ fn keep(random: &mut Random) -> BTreeMap<ShareName, KeepPolicy> {
 }
 
 fn age(random: &mut Random) -> Option<Duration> {
-    let minutes = *random.pick(&[10, 90, 600]);
+    let minutes = *random.one_of(&[10, 90, 600]);
     random
         .percent(60)
         .then_some(Duration::from_secs(60 * minutes))
 }
 
 fn count(random: &mut Random) -> Option<usize> {
-    let count = *random.pick(&[1, 2, 3]);
+    let count = *random.one_of(&[1, 2, 3]);
     random.percent(60).then_some(count)
 }

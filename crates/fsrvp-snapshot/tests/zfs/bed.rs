@@ -3,11 +3,15 @@
 use crate::common::{Ground, bind, run};
 use fsrvp_snapshot::battery::{Bed, BedShare, Refused};
 use fsrvp_snapshot::{SnapshotBackend, Zfs, ZfsConfig};
+use fsrvp_testkit::comes_true;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// How long what had a user a moment ago may stay busy.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// A pool; it goes with the value, and all that is on it.
 pub(crate) struct Pool {
@@ -43,13 +47,13 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         // Somebody may just have left.
-        for _ in 0..50 {
+        let gone = comes_true(BUSY, || {
             let mut destroy = Command::new("zpool");
             let output = destroy.args(["destroy", "-f", &self.name]).output();
-            if output.is_ok_and(|output| output.status.success()) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
+            output.is_ok_and(|output| output.status.success())
+        });
+        if !gone {
+            eprintln!("pool {} stays", self.name);
         }
     }
 }
@@ -62,14 +66,11 @@ pub(crate) fn zfs(arguments: &[&str]) {
 
 /// Destroys a data set with its snapshots, which is busy for a while after its last user has gone.
 pub(crate) fn destroy(name: &str) {
-    for _ in 0..100 {
+    let gone = comes_true(BUSY, || {
         let output = Command::new("zfs").args(["destroy", "-r", name]).output();
-        if output.unwrap().status.success() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{name} stays busy");
+        output.unwrap().status.success()
+    });
+    assert!(gone, "{name} stays busy");
 }
 
 /// The backend as a new process has it.

@@ -1,6 +1,6 @@
 //! What a campaign has done.
 
-use crate::random::Random;
+use fsrvp_testkit::Random;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
