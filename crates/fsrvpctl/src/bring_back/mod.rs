@@ -166,8 +166,16 @@ pub(crate) fn inside(path: &Path) -> Result<PathBuf, Failure> {
     Ok(parts.collect())
 }
 
-/// Puts a copy of `source` where `target` is, in one step. `may` is asked again before that. Gives
-/// how many files came back.
+/// What was brought back.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    /// How many files.
+    pub(crate) files: u64,
+    /// Why what was there before, or a part of it, still lies beside the target; in words.
+    pub(crate) left: Option<String>,
+}
+
+/// Puts a copy of `source` where `target` is, in one step. `may` is asked again before that.
 ///
 /// # Errors
 /// What failed; the target is as it was, unless the text says otherwise.
@@ -175,7 +183,7 @@ pub(crate) fn bring_back(
     source: &Entry,
     target: &Entry,
     may: impl Fn() -> Result<(), Failure>,
-) -> Result<u64, Failure> {
+) -> Result<Restored, Failure> {
     if !source.exists() {
         let text = format!("there is no {}", source.shown.display());
         return Err(Failure::new(Exit::NotFound, text));
@@ -200,8 +208,10 @@ pub(crate) fn bring_back(
     let files = match swapped {
         Ok(files) => files,
         Err(failure) => {
-            stage.remove()?;
-            return Err(failure);
+            return Err(match stage.remove() {
+                Ok(()) => failure,
+                Err(left) => Failure::new(failure.exit, format!("{failure}; besides, {left}")),
+            });
         }
     };
     if let Err(failure) = sync(target) {
@@ -217,8 +227,8 @@ pub(crate) fn bring_back(
             _ => failure,
         });
     }
-    stage.remove()?;
-    Ok(files)
+    let left = stage.remove().err().map(|failure| failure.to_string());
+    Ok(Restored { files, left })
 }
 
 fn sync(target: &Entry) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
 use super::*;
+use rustix::fs::{IFlags, ioctl_setflags};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -28,14 +29,16 @@ impl Room {
     }
 
     fn restore(&self, inner: &str) -> Result<u64, Failure> {
-        self.restore_if(inner, ALWAYS)
+        let restored = self.restore_if(inner, ALWAYS)?;
+        assert_eq!(restored.left, None);
+        Ok(restored.files)
     }
 
     fn restore_if(
         &self,
         inner: &str,
         may: impl Fn() -> Result<(), Failure>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Restored, Failure> {
         let inner = inside(Path::new(inner))?;
         let source = Entry::of(&self.copy, &inner)?;
         bring_back(&source, &Entry::of(&self.share, &inner)?, may)
@@ -78,6 +81,91 @@ fn a_tree_and_a_file_come_back_and_nothing_lies_beside_them() {
     let missing = room.restore("none").unwrap_err();
     assert_eq!(missing.exit, Exit::NotFound);
     assert_eq!(room.names(), ["dir", "file"]);
+}
+
+/// A directory out of which nothing can be removed: its owner may not write it, and root neither, where
+/// the file system knows the attribute "immutable".
+struct Stubborn(PathBuf);
+
+impl Stubborn {
+    fn new(directory: PathBuf) -> Option<Self> {
+        let stubborn = Self(directory);
+        if rustix::process::geteuid().is_root() {
+            return stubborn.set(IFlags::IMMUTABLE).then_some(stubborn);
+        }
+        fs::set_permissions(&stubborn.0, fs::Permissions::from_mode(0o500)).unwrap();
+        Some(stubborn)
+    }
+
+    fn set(&self, flags: IFlags) -> bool {
+        let file = fs::File::open(&self.0).unwrap();
+        ioctl_setflags(&file, flags).is_ok()
+    }
+}
+
+impl Drop for Stubborn {
+    fn drop(&mut self) {
+        if rustix::process::geteuid().is_root() {
+            self.set(IFlags::empty());
+        } else {
+            let _ = fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700));
+        }
+    }
+}
+
+#[test]
+fn a_restore_has_succeeded_though_what_was_there_before_cannot_be_removed() {
+    let room = Room::new();
+    let locked = room.share.join("dir/locked");
+    fs::create_dir(&locked).unwrap();
+    fs::write(locked.join("file"), "new").unwrap();
+    // It is elsewhere afterwards.
+    let file = fs::File::open(&locked).unwrap();
+    let held = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let Some(stubborn) = Stubborn::new(held) else {
+        println!("skipped: this file system has no immutable files");
+        return;
+    };
+    let restored = room.restore_if("dir", ALWAYS);
+    drop(stubborn);
+    let restored = restored.unwrap();
+    assert_eq!(restored.files, 3);
+    let left = restored.left.unwrap();
+    assert!(
+        left.contains("cannot remove") && left.contains(".fsrvp-restore."),
+        "{left}"
+    );
+    assert_eq!(room.read("dir/deep/file"), "old");
+    // The next restore there can.
+    room.restore("file").unwrap();
+    assert_eq!(room.names(), ["dir", "file"]);
+}
+
+#[test]
+fn why_a_copy_failed_is_told_though_its_rest_cannot_be_removed() {
+    let room = Room::new();
+    let stubborn = std::cell::RefCell::new(None);
+    let refused = room.restore_if("dir", || {
+        let names = room.names();
+        let stage = names
+            .iter()
+            .find(|name| name.starts_with(".fsrvp-restore."));
+        let copied = room.share.join(stage.unwrap()).join("x/deep");
+        stubborn.replace(Stubborn::new(copied));
+        Err(Failure::new(Exit::BadState, "somebody has it open"))
+    });
+    if stubborn.take().is_none() {
+        println!("skipped: this file system has no immutable files");
+        return;
+    }
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.exit, Exit::BadState);
+    let text = refused.to_string();
+    assert!(
+        text.starts_with("somebody has it open; besides, cannot remove "),
+        "{text}"
+    );
+    assert_eq!(room.read("dir/new"), "new");
 }
 
 #[test]

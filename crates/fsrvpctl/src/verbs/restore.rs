@@ -2,7 +2,7 @@
 
 use super::segment;
 use super::show::acted;
-use crate::bring_back::{Entry, bring_back, inside, open_over_smb};
+use crate::bring_back::{Entry, Restored, bring_back, inside, open_over_smb};
 use crate::screen::Screen;
 use crate::{AdminClient, Exit, Failure};
 use serde::Deserialize;
@@ -73,12 +73,19 @@ impl Restore {
         }
         self.check_unused(&target)?;
         // Long work: by now somebody may have opened it.
-        let files = bring_back(&source, &target, || self.check_unused(&target))?;
+        let Restored { files, left } = bring_back(&source, &target, || self.check_unused(&target))?;
         let (source, target) = (source.shown(), target.shown());
-        let answer = json!({
+        let mut answer = json!({
             "server": known.server, "source": source, "target": target, "files": files
         });
-        let text = format!("{} is restored: {files} files", target.display());
+        let mut text = format!("{} is restored: {files} files", target.display());
+        if let (Some(left), Some(answer)) = (left, answer.as_object_mut()) {
+            text.push_str(&format!(
+                "\nwhat was there before still lies beside it, and goes with the next restore there \
+                 if it can be removed by then: {left}"
+            ));
+            answer.insert("left".to_owned(), left.into());
+        }
         acted(screen, &answer, text);
         Ok(())
     }
