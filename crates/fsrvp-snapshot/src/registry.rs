@@ -120,8 +120,8 @@ impl Backends {
     /// right backend must not hand the share to a wrong one.
     ///
     /// # Errors
-    /// `Unsupported` with the reason of every backend that was asked; as
-    /// [`SnapshotBackend::probe`].
+    /// `Unsupported` with the reason of every backend that was asked, and with the path below the
+    /// directory that is in the way if one of them names such a path; as [`SnapshotBackend::probe`].
     pub fn select(&self, directory: &Path, choice: &Choice) -> Result<Selected, BackendError> {
         self.first_of(choice, directory, |backend| backend.probe(directory))
     }
@@ -166,6 +166,7 @@ impl Backends {
         probe: impl Fn(&dyn SnapshotBackend) -> Result<Probe, BackendError>,
     ) -> Result<Selected, BackendError> {
         let mut refusals = Vec::new();
+        let mut in_the_way = None;
         for backend in self.all.iter().take(self.probed) {
             match probe(&**backend) {
                 Ok(probe) => {
@@ -178,6 +179,10 @@ impl Backends {
                 }
                 Err(BackendError::Unsupported { path, reason }) => {
                     refusals.push(format!("{}: {}: {reason}", backend.name(), path.display()));
+                    // One that does not know the file system has nothing to say of what is below.
+                    if path != directory {
+                        in_the_way.get_or_insert(path);
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -185,7 +190,8 @@ impl Backends {
         if refusals.is_empty() {
             refusals.push("no backend is configured".to_owned());
         }
-        Err(refusal(directory, &refusals.join("; ")))
+        let object = in_the_way.as_deref().unwrap_or(directory);
+        Err(refusal(object, &refusals.join("; ")))
     }
 }
 
@@ -198,9 +204,9 @@ fn selected(backend: &Arc<dyn SnapshotBackend>, probe: Probe, reason: &str) -> S
     }
 }
 
-fn refusal(directory: &Path, reason: &str) -> BackendError {
+fn refusal(object: &Path, reason: &str) -> BackendError {
     BackendError::Unsupported {
-        path: directory.to_owned(),
+        path: object.to_owned(),
         reason: reason.to_owned(),
     }
 }
@@ -254,6 +260,24 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_refusal_is_about_what_is_in_the_way() {
+        let (first, second) = (memory("first", "/srv/a"), memory("second", "/srv/b"));
+        second.inject(
+            Injection::at(Step::Probe).fail(|| refusal(Path::new("/srv/b/link"), "a link")),
+        );
+        let backends = Backends::new(vec![Arc::new(first), Arc::new(second)]);
+        let refused = backends
+            .select(Path::new("/srv/b"), &Choice::Auto)
+            .unwrap_err();
+        assert_eq!(refused.object(), Some(Path::new("/srv/b/link")));
+        let text = refused.to_string();
+        assert!(
+            text.contains("first: /srv/b: ") && text.contains("a link"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use super::Executor;
 use fsrvp_idl::ShadowCopyId;
-use fsrvp_proto::job::{BackendName, CopyRef, CopySource, Failure, FailureKind};
+use fsrvp_proto::job::{BackendName, CopySource, Failure, FailureKind};
 use fsrvp_snapshot::Deadline;
 use fsrvp_sys::crash;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 type ByBackend = BTreeMap<BackendName, Vec<CopySource>>;
 
@@ -109,12 +110,7 @@ impl Executor {
     }
 
     fn delete(&self, source: &CopySource) -> Result<(), Failure> {
-        let copy = CopyRef {
-            copy: source.copy,
-            backend: source.backend.clone(),
-            volume: source.volume.clone(),
-        };
-        Ok(self.backend(&copy.backend)?.delete(&copy)?)
+        Ok(self.backend(&source.backend)?.delete(&source.reference())?)
     }
 }
 
@@ -139,9 +135,12 @@ fn in_shares(copies: &[CopySource], failure: Failure) -> Failure {
             .collect::<Vec<_>>()
     };
     let is_named = |source: &&CopySource| {
-        let mut paths = source.shares.iter().map(|share| share.path.display());
+        let mut paths = source.shares.iter().map(|share| share.path.as_path());
         failure.detail.contains(&source.copy.to_string())
-            || paths.any(|path| failure.detail.contains(&path.to_string()))
+            || paths.any(|path| match &failure.object {
+                Some(object) => object.starts_with(path),
+                None => mentions(&failure.detail, path),
+            })
     };
     let mut concerned: Vec<_> = copies.iter().filter(is_named).collect();
     if concerned.is_empty() {
@@ -158,5 +157,60 @@ fn in_shares(copies: &[CopySource], failure: Failure) -> Failure {
         detail: format!("{word} {}: {}", names.join(", "), failure.detail),
         share: only,
         ..failure
+    }
+}
+
+/// Whether a text has this path, and not only one that begins with the same letters.
+fn mentions(text: &str, path: &Path) -> bool {
+    let path = path.display().to_string();
+    text.match_indices(&path).any(|(at, found)| {
+        let behind = text.get(at + found.len()..).unwrap_or_default();
+        behind.is_empty() || behind.starts_with(['/', ':', ';', ',', ' ', ')', '"', '\''])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fsrvp_idl::ShareName;
+    use fsrvp_proto::job::{SourceShare, VolumeId};
+    use std::path::PathBuf;
+    use uuid::Uuid;
+
+    fn source(number: u128, share: &str) -> CopySource {
+        CopySource {
+            copy: ShadowCopyId(Uuid::from_u128(number)),
+            backend: BackendName("memory".to_owned()),
+            volume: VolumeId("memory:/srv".to_owned()),
+            shares: vec![SourceShare {
+                share: ShareName::new(share),
+                path: Path::new("/srv").join(share),
+                inner: PathBuf::new(),
+            }],
+        }
+    }
+
+    /// The share that a failure is said to be of.
+    fn named(detail: &str, object: Option<&str>) -> Option<String> {
+        let failure = Failure {
+            object: object.map(PathBuf::from),
+            ..Failure::new(FailureKind::Other, detail)
+        };
+        let copies = [source(1, "a"), source(2, "ab")];
+        let share = in_shares(&copies, failure).share;
+        share.map(|share| share.to_string())
+    }
+
+    #[test]
+    fn a_share_is_named_by_its_whole_path() {
+        let of = |share: &str| Some(share.to_owned());
+        assert_eq!(named("/srv/ab is still in use", None), of("ab"));
+        assert_eq!(named("/srv/a is still in use", None), of("a"));
+        assert_eq!(named("no space for a snapshot of /srv/a", None), of("a"));
+        assert_eq!(named("a link", Some("/srv/ab/x/link")), of("ab"));
+        assert_eq!(named("/srv/ab was asked too", Some("/srv/a")), of("a"));
+        let copy = Uuid::from_u128(2).to_string();
+        assert_eq!(named(&format!("/pool/{copy}"), Some("/pool")), of("ab"));
+        assert_eq!(named("the time limit passed", None), None);
     }
 }
