@@ -9,12 +9,14 @@ use crate::events::{History, JOURNAL, Receiver, SYSLOG, SystemLog};
 use crate::metrics;
 use crate::reload::{LogHandle, Reload};
 use crate::server::{Pipes, Run, RunningServer, StartError};
+use rustix::fs::fstat;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -94,7 +96,17 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         println!("{}: no errors", options.config.display());
         return Ok(());
     }
-    let system_log = open_system_log(&config.log)?;
+    let system_log = open_system_log(&config.log)?.map(|log| {
+        // Where our lines go to the journal, too, it would have every event twice.
+        match log.receiver() {
+            Receiver::Journal
+                if is_journal(std::io::stderr(), std::env::var("JOURNAL_STREAM").ok()) =>
+            {
+                log.alone()
+            }
+            Receiver::Journal | Receiver::Syslog => log,
+        }
+    });
     let log = start_logs(&config.log, &options.config, system_log.as_ref())?;
     let boot_id = match &options.boot_id {
         Some(boot_id) => boot_id.clone(),
@@ -145,30 +157,28 @@ async fn serve(
     let mut ending = Ending::new().map_err(|error| setup("signals", &error))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| setup("signals", &error))?;
     let mut servers = Vec::new();
-    for (index, server) in config.servers.iter().enumerate() {
+    let begun = tokio::select! {
+        biased;
         // A volume that hangs may hold a start up for ever.
-        let started = tokio::select! {
-            biased;
-            signal = ending.signal() => {
-                end(signal, Arc::new(servers), options.finish_within).await;
-                return Ok(());
-            }
-            started = RunningServer::start(server, &config.listen, index, &run) => started,
-        };
-        servers.push(started.map_err(|source| {
-            DaemonError::Server {
-                server: server
-                    .name
-                    .clone()
-                    .unwrap_or_else(|| format!("[[server]] {index}")),
-                source: Box::new(source),
-            }
-        })?);
-    }
-    let listener = admin::bind(&config.admin).map_err(|source| DaemonError::AdminSocket {
-        path: config.admin.socket.clone(),
-        source,
-    })?;
+        signal = ending.signal() => Ok(Begun::Ended(signal)),
+        begun = begin(config, &run, &mut servers) => begun,
+    };
+    let (listener, figures) = match begun {
+        Ok(Begun::Listening { admin, figures }) => (admin, figures),
+        Ok(Begun::Ended(signal)) => {
+            end(signal, Arc::new(servers), options.finish_within).await;
+            return Ok(());
+        }
+        Err(error) => {
+            end(
+                "the start has failed",
+                Arc::new(servers),
+                options.finish_within,
+            )
+            .await;
+            return Err(error);
+        }
+    };
     let administered = servers
         .iter()
         .map(|server| (server.name().to_owned(), server.administered()))
@@ -183,12 +193,8 @@ async fn serve(
         reload: Arc::clone(&reload),
         started,
     });
-    if let Some(address) = config.admin.metrics_address {
-        let failed = |error| setup("admin.metrics_address", &error);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
-        tracing::info!(port, "the figures can be read over TCP");
-        tokio::spawn(admin.clone().serve_metrics(listener));
+    if let Some(figures) = figures {
+        tokio::spawn(admin.clone().serve_metrics(figures));
     }
     let admin = tokio::spawn(admin.serve(listener, config.admin.measure_interval));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -215,6 +221,53 @@ async fn serve(
     Ok(())
 }
 
+/// How a start went.
+enum Begun {
+    /// All servers run.
+    Listening {
+        /// The admin socket.
+        admin: UnixListener,
+        /// Where the figures can be read over TCP.
+        figures: Option<TcpListener>,
+    },
+    /// A signal came first.
+    Ended(&'static str),
+}
+
+/// Starts the servers and opens what is listened on. Those that run when it fails, or is dropped, are
+/// in `servers`: their clients and jobs are to be ended in good order.
+async fn begin(
+    config: &Config,
+    run: &Run,
+    servers: &mut Vec<RunningServer>,
+) -> Result<Begun, DaemonError> {
+    for (index, server) in config.servers.iter().enumerate() {
+        let started = RunningServer::start(server, &config.listen, index, run).await;
+        servers.push(started.map_err(|source| {
+            DaemonError::Server {
+                server: server
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| format!("[[server]] {index}")),
+                source: Box::new(source),
+            }
+        })?);
+    }
+    let mut figures = None;
+    if let Some(address) = config.admin.metrics_address {
+        let failed = |error| setup("admin.metrics_address", &error);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        tracing::info!(port, "the figures can be read over TCP");
+        figures = Some(listener);
+    }
+    let admin = admin::bind(&config.admin).map_err(|source| DaemonError::AdminSocket {
+        path: config.admin.socket.clone(),
+        source,
+    })?;
+    Ok(Begun::Listening { admin, figures })
+}
+
 /// The signals that end the daemon.
 struct Ending {
     terminate: Signal,
@@ -239,8 +292,8 @@ impl Ending {
 }
 
 /// Ends the servers that run.
-async fn end(signal: &'static str, servers: Arc<Vec<RunningServer>>, finish_within: Duration) {
-    tracing::info!(signal, "shutting down");
+async fn end(why: &'static str, servers: Arc<Vec<RunningServer>>, finish_within: Duration) {
+    tracing::info!(why, "shutting down");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let ended = async {
         for server in servers.iter() {
@@ -312,11 +365,9 @@ fn start_logs(
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(std::io::stderr);
-    // Where our lines go to the journal, too, it would have every event twice.
-    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some()
-        && system_log.is_some_and(|log| log.receiver() == Receiver::Journal);
+    let leaves_events = system_log.is_some_and(SystemLog::is_alone);
     let once = FilterFn::new(move |line: &tracing::Metadata<'_>| {
-        !in_journal || line.target() != crate::events::TARGET
+        !leaves_events || line.target() != crate::events::TARGET
     });
     let registry = tracing_subscriber::registry().with(filter);
     let set = match log.format {
@@ -327,9 +378,34 @@ fn start_logs(
     Ok(handle)
 }
 
+/// Whether what is written here goes to systemd's journal. \[systemd.exec(5)\] JOURNAL_STREAM is its
+/// device and inode; children inherit the variable, and may write elsewhere.
+fn is_journal(stream: impl AsFd, journal: Option<String>) -> bool {
+    let own = fstat(stream).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    journal.is_some() && own.ok() == journal
+}
+
 fn setup(what: &'static str, error: &(impl std::fmt::Display + ?Sized)) -> DaemonError {
     DaemonError::Setup {
         what,
         problem: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    /// The variable is inherited, and the stream may be another.
+    #[test]
+    fn the_journal_is_known_by_its_device_and_inode() {
+        let (journal, file) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let found = journal.metadata().unwrap();
+        let variable = Some(format!("{}:{}", found.dev(), found.ino()));
+        assert!(is_journal(&journal, variable.clone()));
+        assert!(!is_journal(&file, variable));
+        assert!(!is_journal(&journal, None));
+        assert!(!is_journal(&journal, Some(String::new())));
     }
 }

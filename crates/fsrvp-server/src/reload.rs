@@ -35,6 +35,7 @@ pub struct Target {
 pub struct Reload {
     path: PathBuf,
     current: Mutex<Config>,
+    running: Mutex<()>,
     log: Option<LogHandle>,
     targets: Vec<Target>,
 }
@@ -68,6 +69,7 @@ impl Reload {
         Self {
             path,
             current: Mutex::new(current),
+            running: Mutex::new(()),
             log,
             targets,
         }
@@ -112,6 +114,9 @@ impl Reload {
     /// # Errors
     /// The file is refused; nothing has changed.
     pub fn run(&self) -> Result<Reloaded, ConfigError> {
+        // From reading to taking over: of two reloads, the second has the newer file. What is in
+        // force can be asked meanwhile.
+        let _alone = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = Config::load(&self.path)?;
         let mut current = self.lock();
         let in_force = merge(&current, &wanted);
@@ -249,6 +254,13 @@ fn compare(key: &str, a: &Value, b: &Value, keys: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+    use std::convert::Infallible;
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     fn config(text: &str) -> Config {
         Config::parse(text, Path::new("fsrvpd.toml")).unwrap()
@@ -257,6 +269,42 @@ mod tests {
     fn reloaded(old: &str, new: &str) -> Reloaded {
         let (old, new) = (config(old), config(new));
         super::reloaded(&old, &merge(&old, &new), &new)
+    }
+
+    /// The first of two reloads reads slowly; what it has read does not outlive the newer file. The file
+    /// is a pipe, so that the test decides who reads what.
+    #[test]
+    fn of_two_reloads_at_once_the_newer_file_is_in_force() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("fsrvpd.toml");
+        let path = path.as_path();
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let reload = Reload::new(path.to_owned(), config("[[server]]"), None, Vec::new());
+        let write = |level: &str| {
+            let open = || {
+                let mut options = std::fs::OpenOptions::new();
+                let flags = OFlags::NONBLOCK.bits().cast_signed();
+                let open = options.write(true).custom_flags(flags).open(path);
+                Ok::<_, Infallible>(open.ok())
+            };
+            // Fails for as long as nobody reads.
+            let opened = fsrvp_testkit::until(PATIENCE, open).unwrap();
+            let text = format!("[log]\nlevel = {level:?}\n[[server]]\n");
+            opened
+                .expect("a reader")
+                .write_all(text.as_bytes())
+                .unwrap();
+            let in_force = || reload.current().log.level == level;
+            assert!(fsrvp_testkit::comes_true(PATIENCE, in_force), "{level}");
+        };
+        std::thread::scope(|scope| {
+            let reloads = [(); 2].map(|()| scope.spawn(|| reload.run()));
+            write("warn");
+            write("debug");
+            for reload in reloads {
+                reload.join().unwrap().unwrap();
+            }
+        });
     }
 
     #[test]

@@ -64,6 +64,9 @@ fn what_is_no_socket_is_not_removed_for_one() {
     assert!(said.contains("is no socket"), "{said}");
     let left = std::fs::read_to_string(lab.admin_socket()).unwrap();
     assert_eq!(left, "precious");
+    // The server that ran already was ended in good order.
+    let ended = ["the start has failed", "shutting down", "ended"];
+    assert!(ended.iter().all(|words| said.contains(words)), "{said}");
 }
 
 /// The doctor connects to the pipe and goes: that is no failure.

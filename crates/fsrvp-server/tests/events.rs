@@ -10,10 +10,11 @@ use fsrvp_proto::event::{EndReason, Event, Subject};
 use fsrvp_proto::job::{Failure, FailureKind};
 use fsrvp_server::events::{CATALOGUE, History, Receiver, SystemLog, message_id, report};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Seek as _};
+use std::io::{Read as _, Seek as _, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Lab, administrator};
 use uuid::Uuid;
@@ -248,6 +249,56 @@ fn a_long_entry_goes_as_a_file_and_nobody_who_listens_is_no_obstacle() {
     drop(listener);
     report("FS", &event, &history);
     assert_eq!(history.after(0, 10, |_| true).len(), 2);
+}
+
+/// Where our own log leaves events to the journal, it has those that the journal did not take.
+#[test]
+fn an_event_that_nobody_takes_is_in_our_own_log() {
+    let gone = Listener::new().path.clone();
+    for (alone, expected) in [(true, 2), (false, 0)] {
+        let system_log = SystemLog::new(Receiver::Journal, &gone).unwrap();
+        let system_log = if alone {
+            system_log.alone()
+        } else {
+            system_log
+        };
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let own = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(own, || {
+            let history = History::telling(Some(system_log));
+            let event = Event::PersistFailed {
+                error: "no room".to_owned(),
+            };
+            for _ in 0..2 {
+                report("FS", &event, &history);
+            }
+        });
+        let log = lines.0.lock().unwrap();
+        let log = String::from_utf8_lossy(&log);
+        let left = log.lines().filter(|line| {
+            line.contains("system_log")
+                && line.contains("fsrvp.store.failed")
+                && line.contains("FS")
+        });
+        assert_eq!(left.count(), expected, "{log}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn receive_descriptor(socket: &UnixDatagram) -> OwnedFd {

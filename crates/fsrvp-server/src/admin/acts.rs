@@ -119,6 +119,9 @@ async fn prune(
             Ok(()),
         );
         servers.insert(name.clone(), PrunedServer { sets, debts });
+    }
+    // A volume of one server that hangs keeps no other from its order.
+    for server in admin.servers().map(|(_, server)| server) {
         let executor = Arc::clone(&server.executor);
         let now = server.agent.now();
         // Whoever orders it has seen the ages.

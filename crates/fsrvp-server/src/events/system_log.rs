@@ -1,7 +1,8 @@
 //! Events to the log of the system, field by field: systemd's journal in its own protocol, or syslog.
 //!
-//! Nothing waits for the receiver: an event that it does not take at once is counted and told in our
-//! own log. Crates for the journal know one place of its socket, and wait.
+//! Nothing waits for the receiver: events that it does not take at once are counted, and that is told
+//! in our own log; where that leaves events to the receiver, it has these events all the same. Crates
+//! for the journal know one place of its socket, and wait.
 
 use super::catalogue::message_id;
 use super::{Level, Record};
@@ -44,6 +45,7 @@ pub struct SystemLog {
     path: PathBuf,
     socket: UnixDatagram,
     lost: AtomicU64,
+    alone: bool,
 }
 
 impl SystemLog {
@@ -59,7 +61,22 @@ impl SystemLog {
             path: path.to_owned(),
             socket,
             lost: AtomicU64::new(0),
+            alone: false,
         })
+    }
+
+    /// Our own log leaves events to this one.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            alone: true,
+            ..self
+        }
+    }
+
+    /// Whether our own log leaves events to this one.
+    pub const fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// What listens there.
@@ -87,6 +104,14 @@ impl SystemLog {
                 if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
                     let socket = self.path.display();
                     tracing::warn!(%socket, %error, "the log of the system does not take events");
+                }
+                if self.alone {
+                    let (event, message) = (record.event, &record.message);
+                    match record.level {
+                        Level::Error => tracing::error!(server, event, "{message}"),
+                        Level::Warn => tracing::warn!(server, event, "{message}"),
+                        Level::Info => tracing::info!(server, event, "{message}"),
+                    }
                 }
             }
         }
