@@ -214,8 +214,7 @@ pub struct KeepSource {
 }
 
 /// What kind of failure a job met; decides the wire status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
     /// The base share (or its directory) does not exist.
     NotFound,
@@ -234,7 +233,7 @@ pub enum FailureKind {
 }
 
 /// A failed job: the kind for the wire, the text for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Failure {
     /// Kind.
@@ -242,10 +241,8 @@ pub struct Failure {
     /// What went wrong, with which share or path, and what to do.
     pub detail: String,
     /// The base share that it is about, if it is about one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<ShareName>,
     /// What is in the way, or could not be worked on: a path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<PathBuf>,
 }
 
@@ -300,8 +297,8 @@ pub enum JobOutcome {
     Sealed(Result<(), Failure>),
     /// [`Job::Remove`]: the artefacts that could not be removed, each with its failure.
     Removed(Vec<(Artefact, Failure)>),
-    /// [`Job::Keep`]
-    Kept(Result<(), Failure>),
+    /// [`Job::Keep`]: the copies of which a snapshot was kept; of the others none is wanted any more.
+    Kept(Result<BTreeSet<ShadowCopyId>, Failure>),
     /// [`Job::InUse`]: the copies that are in use. A failure means that it cannot be said.
     InUse(Result<BTreeSet<ShadowCopyId>, Failure>),
 }

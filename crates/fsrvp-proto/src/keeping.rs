@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::job::{Failure, FailureKind, Job, KeepSource};
 use crate::live_set::{LiveSet, SetJobKind};
 use crate::set::{Phase, PhaseRecord, SetStatus, ShadowCopySet};
-use fsrvp_idl::{ShadowCopySetId, ShareName};
+use fsrvp_idl::{ShadowCopyId, ShadowCopySetId, ShareName};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -87,6 +87,7 @@ impl Agent {
                     live.keeping = None;
                 }
                 self.forget_recovered(id);
+                self.retention_may_be_due(now);
                 continue;
             }
             let job = Job::Keep {
@@ -102,7 +103,7 @@ impl Agent {
         &mut self,
         now: Now,
         id: ShadowCopySetId,
-        result: Result<(), Failure>,
+        result: Result<BTreeSet<ShadowCopyId>, Failure>,
         took: Duration,
     ) {
         let Some(keeping) = self
@@ -112,8 +113,9 @@ impl Agent {
         else {
             return;
         };
-        let Err(failure) = result else {
-            return self.record_kept(now, id, Some(took));
+        let failure = match result {
+            Ok(copies) => return self.record_kept(now, id, copies, took),
+            Err(failure) => failure,
         };
         keeping.due = now.at.saturating_add(pause(keeping.attempts));
         keeping.attempts = keeping.attempts.saturating_add(1);
@@ -129,18 +131,25 @@ impl Agent {
             is_last,
         }));
         if is_last {
-            self.record_kept(now, id, None);
+            self.record_kept(now, id, BTreeSet::new(), took);
         }
     }
 
-    /// Stores that the wish is fulfilled (`took` tells how fast), or given up.
-    fn record_kept(&mut self, now: Now, id: ShadowCopySetId, took: Option<Duration>) {
+    /// Stores that the wish is over: fulfilled for these copies, given up for all others.
+    fn record_kept(
+        &mut self,
+        now: Now,
+        id: ShadowCopySetId,
+        copies: BTreeSet<ShadowCopyId>,
+        took: Duration,
+    ) {
         let Some(mut set) = self.set_to_store(id) else {
             return;
         };
-        let kept: Vec<_> = sources(&set);
+        let mut kept = sources(&set);
+        kept.retain(|source| copies.contains(&source.copy.copy));
         set.keep.clear();
-        if let Some(took) = took {
+        if !kept.is_empty() {
             set.phases
                 .push(PhaseRecord::new(Phase::Keep, now.wall, took));
         }
@@ -160,14 +169,12 @@ impl Agent {
                 return;
             }
             live.keeping = None;
-            if took.is_some() {
-                for source in kept {
-                    agent.push(Action::Report(Event::Kept {
-                        set: id,
-                        copy: source.copy.copy,
-                        share: source.share,
-                    }));
-                }
+            for source in kept {
+                agent.push(Action::Report(Event::Kept {
+                    set: id,
+                    copy: source.copy.copy,
+                    share: source.share,
+                }));
             }
             agent.forget_recovered(id);
             // It may have gone already but for the wish.

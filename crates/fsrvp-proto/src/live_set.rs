@@ -102,6 +102,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) enum SetJobEnd {
     Done(Result<(), Failure>),
+    Kept(Result<BTreeSet<ShadowCopyId>, Failure>),
     Removed(Vec<(Artefact, Failure)>),
 }
 
@@ -121,8 +122,8 @@ impl SetJobEnd {
             | JobOutcome::Committed(result)
             | JobOutcome::Exposed(result)
             | JobOutcome::Reached(result)
-            | JobOutcome::Sealed(result)
-            | JobOutcome::Kept(result) => Self::Done(result),
+            | JobOutcome::Sealed(result) => Self::Done(result),
+            JobOutcome::Kept(result) => Self::Kept(result),
             JobOutcome::Removed(failed) => Self::Removed(failed),
             JobOutcome::Located(_) | JobOutcome::InUse(_) => Self::Done(Err(wrong_outcome())),
         }
@@ -131,7 +132,14 @@ impl SetJobEnd {
     pub(crate) fn result(self) -> Result<(), Failure> {
         match self {
             Self::Done(result) => result,
-            Self::Removed(_) => Err(wrong_outcome()),
+            Self::Kept(_) | Self::Removed(_) => Err(wrong_outcome()),
+        }
+    }
+
+    pub(crate) fn kept(self) -> Result<BTreeSet<ShadowCopyId>, Failure> {
+        match self {
+            Self::Kept(result) => result,
+            Self::Done(_) | Self::Removed(_) => Err(wrong_outcome()),
         }
     }
 
@@ -141,7 +149,7 @@ impl SetJobEnd {
                 Some((_, failure)) => Err(failure),
                 None => Ok(()),
             },
-            Self::Done(_) => Err(wrong_outcome()),
+            Self::Done(_) | Self::Kept(_) => Err(wrong_outcome()),
         }
     }
 }

@@ -27,8 +27,8 @@ pub enum Order {
     /// Tries every debt again now, and looks now for Recovered sets that have been kept for long
     /// enough: by this rule if there is one, else by the configured one.
     Prune(Option<Retention>),
-    /// Gives up a debt, by its number: what is owed never comes back, or is the operator's own
-    /// affair from now on. Whoever orders it has seen that it cannot be reached.
+    /// Gives up a debt, by its number: what is owed never comes back. Should it be found at a later
+    /// start, it is owed again and removed. Whoever orders it has seen that it cannot be reached.
     ForgetDebt(u64),
 }
 

@@ -28,7 +28,8 @@ const MAX_BATCH: usize = 64;
 pub struct Retention {
     /// Sets that were recovered longer ago go.
     pub age: Option<Duration>,
-    /// A set goes when every share in it has this many newer Recovered copies.
+    /// A set goes when every share in it has this many newer Recovered copies. What was recovered in
+    /// the future, by a clock that was ahead, counts as newer than nothing.
     pub count: Option<usize>,
 }
 
@@ -178,7 +179,9 @@ impl Agent {
             for (_, mapping) in set.mappings() {
                 let seen = newer.entry(&mapping.share).or_default();
                 surplus &= rule.count.is_some_and(|count| *seen >= count);
-                *seen = seen.saturating_add(1);
+                if set.changed <= now.wall {
+                    *seen = seen.saturating_add(1);
+                }
             }
             let aged = rule.age.is_some_and(|age| age_of(set, now) >= age);
             if (aged || surplus) && self.may_be_asked_about(set) {
@@ -192,7 +195,8 @@ impl Agent {
     /// Not while a snapshot of it is still to be kept, which ends with the set.
     fn may_be_asked_about(&self, set: &ShadowCopySet) -> bool {
         let id = set.id;
-        set.keep.is_empty()
+        !set.mappings()
+            .any(|(_, mapping)| set.keep.contains(&mapping.share))
             && !self.retention.held.contains_key(&id)
             && !self.retention.asked.contains(&id)
     }

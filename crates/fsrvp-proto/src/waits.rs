@@ -164,7 +164,7 @@ impl Agent {
                 }
             }
             SetJobKind::Undo => self.undone(now, set, end),
-            SetJobKind::Keep => self.kept(now, set, end.result(), took),
+            SetJobKind::Keep => self.kept(now, set, end.kept(), took),
             SetJobKind::Withdraw(withdrawal) => {
                 self.share_withdrawn(now, set, withdrawal, end.removed());
             }
@@ -202,7 +202,7 @@ impl Agent {
             self.push(Action::Report(Event::CommitSlow { set: id, took }));
         }
         if let Err(failure) = result {
-            self.report_failure(Some(id), work.name(), failure.clone());
+            self.report_failure(id, work.name(), failure.clone());
         }
         let Some(set) = self.table.set(id) else {
             return;
@@ -231,7 +231,7 @@ impl Agent {
         let live = self.live.entry(set).or_default();
         let failed = match end {
             SetJobEnd::Removed(failed) => failed,
-            SetJobEnd::Done(_) => live
+            SetJobEnd::Done(_) | SetJobEnd::Kept(_) => live
                 .undo
                 .iter()
                 .map(|artefact| (artefact.clone(), wrong_outcome()))
@@ -246,7 +246,7 @@ impl Agent {
         let waiters = live.take_all_waiters();
         live.next.clear();
         self.fail_waits(now, set, waiters, &failure);
-        self.report_failure(Some(set), "undo", failure);
+        self.report_failure(set, "undo", failure);
     }
 
     /// Tells callers how the work ended that they waited for, after storing what it changes.
@@ -366,20 +366,18 @@ impl Agent {
 
     pub(crate) fn report_failure(
         &mut self,
-        set: Option<ShadowCopySetId>,
+        set: ShadowCopySetId,
         operation: &'static str,
         failure: Failure,
     ) {
-        let known = set.and_then(|set| self.table.set(set));
         let share = failure.share.as_ref();
-        let subject = match known {
-            Some(known) => Subject::of(known, share),
-            None => Subject {
-                set,
-                share: share.cloned(),
-                ..Subject::default()
-            },
-        };
+        let known = self.table.set(set).map(|set| Subject::of(set, share));
+        // One that has gone meanwhile is named by its id.
+        let subject = known.unwrap_or_else(|| Subject {
+            set: Some(set),
+            share: share.cloned(),
+            ..Subject::default()
+        });
         self.push(Action::Report(Event::JobFailed {
             subject,
             operation,

@@ -114,7 +114,7 @@ impl Agent {
                     self.republish(now, id, withdrawal.copy, &withdrawal.share);
                 }
                 let status = failure.status();
-                self.report_failure(Some(id), "withdraw", failure);
+                self.report_failure(id, "withdraw", failure);
                 self.finish(withdrawal.ticket, status);
             }
         }

@@ -58,6 +58,25 @@ fn a_snapshot_is_kept_of_the_shares_with_a_policy() {
     }
 }
 
+/// The other's policy was taken away between the recovery and the job.
+#[test]
+fn a_share_that_has_lost_its_policy_takes_nothing_from_the_others() {
+    let mut world = World::with(AgentConfig {
+        keep: [ShareName::new("A"), ShareName::new("B")].into(),
+        ..AgentConfig::new("FILES")
+    });
+    world.without_policy.insert(ShareName::new("b"));
+    let (set, copies) = world.walk(WRITABLE, &["a", "b"], SetStatus::Recovered);
+    let told = |event: &&Event| matches!(event, Event::Kept { .. } | Event::KeepFailed { .. });
+    let (share, copy) = (ShareName::new("a"), copies[0]);
+    assert_eq!(
+        world.events.iter().filter(told).collect::<Vec<_>>(),
+        [&Event::Kept { set, copy, share }]
+    );
+    assert_eq!(wishes(&world), 0);
+    assert!(kept(&world, set));
+}
+
 #[test]
 fn the_client_does_not_wait_for_it_and_its_deletion_does() {
     let mut world = world();

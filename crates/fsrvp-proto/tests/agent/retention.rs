@@ -1,12 +1,14 @@
 //! The bounded life of Recovered sets.
 
+use crate::calls::*;
 use crate::support::*;
-use fsrvp_idl::{FileTime, ShadowCopySetId};
+use fsrvp_idl::{ShadowCopySetId, ShareName, Status};
 use fsrvp_proto::job::FailureKind;
 use fsrvp_proto::{AgentConfig, EndReason, Event, Order, Retention, SetStatus};
 use std::time::Duration;
 
 const HOUR: u64 = 3_600;
+const YEAR: Duration = Duration::from_secs(365 * 24 * HOUR);
 
 fn world(age: Option<u64>, count: Option<usize>) -> World {
     World::with(AgentConfig {
@@ -131,14 +133,13 @@ fn a_clock_that_was_set_ages_nothing_at_once() {
     let set = recovered(&mut world, &["a"]);
     world.pass(seconds(2 * HOUR));
     // A year ahead, and back again before the next hour is over.
-    let year = 365 * 24 * HOUR * 10_000_000;
-    world.now.wall = FileTime(world.now.wall.0 + year);
-    let at = world.agent.poll_timeout().unwrap();
-    world.now.at = at;
-    world.agent.handle_timeout(world.now);
-    world.pump();
+    world.set_clock(YEAR);
+    world.pass(seconds(HOUR / 2));
     assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
+    world.pass(seconds(HOUR));
     assert!(world.events.contains(&Event::ClockJumped));
+    assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
+    world.set_clock(Duration::ZERO);
     world.pass(seconds(10 * HOUR));
     assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
     world.pass(seconds(48 * HOUR));
@@ -210,17 +211,74 @@ fn a_clock_that_is_ahead_at_the_start_ages_nothing() {
     let older = recovered(&mut world, &["b"]);
     let set = recovered(&mut world, &["a"]);
     world.pass(seconds(2 * HOUR));
-    let year = 365 * 24 * HOUR * 10_000_000;
-    world.now.wall = FileTime(world.now.wall.0 + year);
+    world.set_clock(YEAR);
     world.restart_raw();
     world.pass(seconds(HOUR / 2));
     // What comes anew is no reason to believe the ages; the count needs none.
     let newer = recovered(&mut world, &["b"]);
     assert_eq!(expired(&world), [older]);
     world.pass(seconds(HOUR / 4));
-    world.now.wall = FileTime(world.now.wall.0 - year);
+    world.set_clock(Duration::ZERO);
     world.pass(seconds(40 * HOUR));
     assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
     world.pass(seconds(48 * HOUR));
-    assert_eq!(expired(&world), [older, set, newer]);
+    assert_eq!(expired(&world), [older, set]);
+    assert_eq!(world.set_status(newer), Some(SetStatus::Recovered));
+}
+
+/// What was recovered while the clock was ahead is not what makes a copy one too many.
+#[test]
+fn copies_of_the_future_push_no_copy_out() {
+    let mut world = world(None, Some(2));
+    world.set_clock(YEAR);
+    let ahead: Vec<_> = (0..2).map(|_| recovered(&mut world, &["a"])).collect();
+    world.set_clock(Duration::ZERO);
+    let right: Vec<_> = (0..3).map(|_| recovered(&mut world, &["a"])).collect();
+    world.pass(seconds(2 * HOUR));
+    assert_eq!(expired(&world), [right[0]]);
+    for set in ahead {
+        assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
+    }
+}
+
+/// A machine that starts without the time makes its backup all the same.
+#[test]
+fn a_copy_that_is_made_before_the_time_is_known_is_not_too_old_at_once() {
+    let mut world = world(None, Some(1));
+    world.set_clock(YEAR);
+    let before = recovered(&mut world, &["a"]);
+    world.set_clock(Duration::ZERO);
+    world.restart_raw();
+    let new = recovered(&mut world, &["a"]);
+    world.pass(seconds(2 * HOUR));
+    assert!(expired(&world).is_empty());
+    for set in [before, new] {
+        assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
+    }
+}
+
+/// A wish that nothing is left of holds nothing back: here the client deletes the copy of which a
+/// snapshot was to be kept, between two attempts.
+#[test]
+fn a_set_without_the_copy_that_was_to_be_kept_goes_like_any_other() {
+    for restarts in [false, true] {
+        let mut world = World::with(AgentConfig {
+            keep: [ShareName::new("A")].into(),
+            retention: Retention {
+                age: Some(seconds(48 * HOUR)),
+                count: None,
+            },
+            ..AgentConfig::new("FILES")
+        });
+        world.fate("keep", Fate::Fail(FailureKind::NoSpace));
+        let (set, copies) = world.walk(0x0040_0009, &["a", "b"], SetStatus::Recovered);
+        assert_eq!(world.ask(delete(set, copies[0], "a")), Status::ZERO);
+        if restarts {
+            world.restart_raw();
+        }
+        world.pass(seconds(47 * HOUR));
+        assert_eq!(world.set_status(set), Some(SetStatus::Recovered));
+        world.pass(seconds(2 * HOUR));
+        assert_eq!(expired(&world), [set]);
+    }
 }

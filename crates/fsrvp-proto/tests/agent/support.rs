@@ -57,6 +57,10 @@ pub(crate) struct World {
     pub(crate) answers: BTreeMap<u64, Result<OrderDone, OrderError>>,
     /// Copies that clients have open.
     pub(crate) in_use: BTreeSet<ShadowCopyId>,
+    /// Shares of which nothing is kept any more, though the agent still wishes it.
+    pub(crate) without_policy: BTreeSet<ShareName>,
+    /// By how much the wall clock is ahead.
+    ahead: Duration,
     pub(crate) shares: BTreeMap<String, (&'static str, i32)>,
     /// Shares lie in a directory whose name is no text.
     pub(crate) odd_paths: bool,
@@ -139,6 +143,8 @@ impl World {
             replies: BTreeMap::new(),
             answers: BTreeMap::new(),
             in_use: BTreeSet::new(),
+            without_policy: BTreeSet::new(),
+            ahead: Duration::ZERO,
             shares: shares
                 .into_iter()
                 .map(|(name, volume)| (name.to_owned(), (volume, 3)))
@@ -202,7 +208,14 @@ impl World {
 
     fn set_time(&mut self, at: Duration) {
         self.now.at = at;
-        self.now.wall = FileTime(START_OF_TIME + u64::try_from(at.as_nanos() / 100).unwrap());
+        let wall = START_OF_TIME + u64::try_from(at.as_nanos() / 100).unwrap();
+        self.now.wall = FileTime(wall + u64::try_from(self.ahead.as_nanos() / 100).unwrap());
+    }
+
+    /// Somebody sets the wall clock: from now on it is so much ahead.
+    pub(crate) fn set_clock(&mut self, ahead: Duration) {
+        self.ahead = ahead;
+        self.set_time(self.now.at);
     }
 
     pub(crate) fn fate(&mut self, kind: &'static str, fate: Fate) {
@@ -288,7 +301,12 @@ impl World {
                     .filter_map(|a| Some((a.clone(), fails(a)?)));
                 JobOutcome::Removed(failed.collect())
             }
-            Job::Keep { .. } => JobOutcome::Kept(result),
+            Job::Keep { copies, .. } => {
+                let kept = copies
+                    .iter()
+                    .filter(|source| !self.without_policy.contains(&source.share));
+                JobOutcome::Kept(result.map(|()| kept.map(|source| source.copy.copy).collect()))
+            }
             Job::InUse { .. } => JobOutcome::InUse(result.map(|()| self.in_use.clone())),
         }
     }

@@ -43,6 +43,8 @@ impl KeepPolicy {
     /// Those of a share's snapshots that the policy no longer keeps.
     fn surplus<'a>(&self, mut of_share: Vec<&'a Kept>, now: FileTime) -> Vec<&'a Kept> {
         of_share.sort_by_key(|kept| std::cmp::Reverse((kept.created, kept.name.clone())));
+        // What a clock made that was ahead counts as newer than nothing.
+        of_share.retain(|kept| kept.created <= now);
         let count = self.count.unwrap_or(usize::MAX);
         let is_surplus = |(at, kept): &(usize, &Kept)| {
             let ticks = now.0.saturating_sub(kept.created.0);
@@ -55,25 +57,27 @@ impl KeepPolicy {
 }
 
 impl Executor {
-    pub(super) fn keep(&self, sources: &[KeepSource]) -> Result<(), Failure> {
-        let mut without_policy = None;
+    /// Keeps a snapshot of each copy whose share still has a policy, and says of which: the
+    /// configuration may have changed since the set was recovered.
+    pub(super) fn keep(&self, sources: &[KeepSource]) -> Result<BTreeSet<ShadowCopyId>, Failure> {
+        let mut kept = BTreeSet::new();
         for source in sources {
             let policy = self.settings().keep.get(&source.share).cloned();
-            match policy {
-                Some(policy) => self
-                    .keep_one(source, &policy)
-                    .map_err(|error| in_share(&source.share, error))?,
-                None => without_policy = Some(&source.share),
-            }
+            let Some(policy) = policy else {
+                continue;
+            };
+            self.keep_one(source, &policy)
+                .map_err(|error| in_share(&source.share, error))?;
+            kept.insert(source.copy.copy);
         }
         self.kept_one_more.notify_one();
-        // The configuration may have changed since the set was recovered.
-        match without_policy {
-            None => Ok(()),
-            Some(share) => Err(Failure::new(
-                FailureKind::Unsupported,
-                format!("nothing is to be kept of the share {share:?} any more"),
-            )),
+        match sources.first() {
+            Some(source) if kept.is_empty() => {
+                let share = &source.share;
+                let text = format!("nothing is to be kept of the share {share} any more");
+                Err(Failure::new(FailureKind::Unsupported, text).in_share(share))
+            }
+            _ => Ok(kept),
         }
     }
 
@@ -236,5 +240,8 @@ mod tests {
         assert_eq!(surplus(&policy(Some(1), Some(100)), 50), ["30", "20", "10"]);
         // A clock that was set back makes nothing old.
         assert_eq!(surplus(&policy(None, Some(20)), 5), [""; 0]);
+        // What was kept while it was ahead pushes nothing out, and does not go.
+        assert_eq!(surplus(&policy(Some(2), None), 25), [""; 0]);
+        assert_eq!(surplus(&policy(Some(1), None), 25), ["10"]);
     }
 }

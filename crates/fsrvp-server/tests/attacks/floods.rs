@@ -137,7 +137,7 @@ fn requests_that_do_not_decode_do_not_fill_the_log() {
 const HALF_OPEN: usize = 10_000;
 /// `max_connections` where nothing is configured.
 const CAP: usize = 2_048;
-/// Accounts among which they are spread: one alone may have a quarter of the places.
+/// Accounts among which they are spread: one alone may have half of the places.
 const ACCOUNTS: usize = 8;
 /// What the daemon may use while it holds them, in KiB.
 const WITH_ALL: u64 = 192 * 1024;

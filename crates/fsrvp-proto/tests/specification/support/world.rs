@@ -162,7 +162,9 @@ impl World {
                 JobOutcome::Sealed(plain(fate))
             }
             Job::Remove { artefacts } => JobOutcome::Removed(self.remove(artefacts, fate)),
-            Job::Keep { .. } => JobOutcome::Kept(plain(fate)),
+            Job::Keep { copies, .. } => JobOutcome::Kept(
+                plain(fate).map(|()| copies.iter().map(|kept| kept.copy.copy).collect()),
+            ),
             Job::InUse { .. } => JobOutcome::InUse(plain(fate).map(|()| BTreeSet::new())),
         }
     }

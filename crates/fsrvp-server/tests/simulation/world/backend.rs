@@ -130,7 +130,7 @@ impl SnapshotBackend for SimBackend {
             for source in copies {
                 // An undo that fails leaves the copy behind, and nobody hears of it.
                 let _ = self.step("undo cut", Some(&source.volume), || {
-                    self.memory.delete(&reference(self.name(), source))
+                    self.memory.delete(&source.reference())
                 });
             }
         }
@@ -198,14 +198,6 @@ impl SnapshotBackend for SimBackend {
 
     fn previous_versions(&self, directory: &Path, share: &ShareName) -> Option<PathBuf> {
         self.memory.previous_versions(directory, share)
-    }
-}
-
-fn reference(backend: BackendName, source: &CopySource) -> CopyRef {
-    CopyRef {
-        copy: source.copy,
-        backend,
-        volume: source.volume.clone(),
     }
 }
 
