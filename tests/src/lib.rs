@@ -7,9 +7,11 @@
 
 pub mod descriptors;
 mod file_server;
+mod finally;
 pub mod guide;
 mod injection;
 mod judge;
+pub mod obstacles;
 pub mod operator;
 pub mod others;
 pub mod protected;
@@ -22,6 +24,7 @@ pub mod torture;
 pub mod walk;
 
 pub use file_server::FileServer;
+pub use finally::Finally;
 pub use injection::Injection;
 pub use judge::Judge;
 pub use root::{Booted, Root, Service, package};

@@ -1,14 +1,15 @@
 //! The clone backend behind smbd: every share is on XFS. Flows, walks, seals and restarts are those of
 //! the other suites; what only clones do is here.
 
-use fsrvp_testkit::{Lab, LabOptions, Run, ShareKey, unix_http, unix_http_get};
+use fsrvp_testkit::{Lab, LabOptions, ShareKey, unix_http};
 use fsrvp_tests::descriptors::descriptors_are_the_same;
+use fsrvp_tests::obstacles::{Obstacle, are_named};
 use fsrvp_tests::restarts::{Victim, set_with};
 use fsrvp_tests::walk::{Walk, exposed};
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Judged in `clone_torture.rs`, where two shares of a volume may stand in one set.
@@ -48,7 +49,15 @@ fn main() -> ExitCode {
             descriptors_are_the_same,
         )
         .case("handles_of_root_hold_the_seal_up", held)
-        .case("what_is_in_the_way_is_named", refusals)
+        .case("what_is_in_the_way_is_named", |lab| {
+            let all = [
+                Obstacle::Link,
+                Obstacle::Pipe,
+                Obstacle::TooDeep,
+                Obstacle::Mount,
+            ];
+            are_named(lab, ShareKey::B, &all)
+        })
         .case("only_what_a_list_names_is_copied", file_list)
         .case("a_stop_waits_for_what_is_being_removed", removed)
         .and_nothing_is_left()
@@ -116,36 +125,6 @@ fn removed(lab: &Lab) -> CaseResult {
     fail(format!("{left} directories are left in the trash"))
 }
 
-/// A share with each of the things that cannot be cloned: refused, and the path is in the log and in
-/// `/v1/shares`.
-fn refusals(lab: &Lab) -> CaseResult {
-    let share = lab.share(ShareKey::B);
-    let inside = |name: &str| share.path.join(name);
-    let link = inside("a link");
-    symlink("/etc", &link)?;
-    refused(lab, &link)?;
-    fs::remove_file(&link)?;
-    let pipe = inside("pipe");
-    Run::new("mkfifo").arg(&pipe).check()?;
-    refused(lab, &pipe)?;
-    fs::remove_file(&pipe)?;
-    fs::create_dir_all(inside("1/2/3/4/5/6"))?;
-    refused(lab, &inside("1/2/3/4/5/6"))?;
-    fs::remove_dir_all(inside("1"))?;
-    let mounted = inside("mounted");
-    fs::create_dir(&mounted)?;
-    let mount = Run::new("mount")
-        .args(["-t", "tmpfs", "none"])
-        .arg(&mounted);
-    mount.check()?;
-    let verdict = refused(lab, &mounted);
-    Run::new("umount").arg(&mounted).check()?;
-    verdict?;
-    fs::remove_dir(&mounted)?;
-    // And without any of them it is served again.
-    Walk::of(lab).succeeds(&format!("fss_is_path_sup {}", share.name))
-}
-
 /// A list for one set, across a restart, and a standing one.
 fn file_list(lab: &Lab) -> CaseResult {
     let (share, walk) = (lab.share(ShareKey::B), Walk::of(lab));
@@ -208,34 +187,5 @@ fn file_list(lab: &Lab) -> CaseResult {
     ask("DELETE", "", 200)?;
     ask("DELETE", "", 404)?;
     fs::remove_dir_all(share.path.join("unwanted"))?;
-    Ok(())
-}
-
-fn refused(lab: &Lab, offender: &Path) -> CaseResult {
-    let share = lab.share(ShareKey::B).name;
-    let before = fs::read(lab.agent_log())?.len();
-    let output = lab
-        .rpcclient(lab.backup(), &format!("fss_is_path_sup {share}"))
-        .output()?;
-    let offender = offender.display().to_string();
-    if !output.says("0x8004230c") {
-        return fail(format!("{offender}: {}", output.text()));
-    }
-    let log = fs::read(lab.agent_log())?;
-    let log = String::from_utf8_lossy(log.get(before..).unwrap_or_default()).into_owned();
-    if !log.contains(&offender) {
-        return fail(format!("the log does not name {offender}:\n{log}"));
-    }
-    let shares = unix_http_get(&lab.admin_socket(), "/v1/shares")?;
-    let shares: serde_json::Value = serde_json::from_str(&shares.body)?;
-    let all = shares.get("shares").and_then(serde_json::Value::as_array);
-    let of_share = all
-        .into_iter()
-        .flatten()
-        .find(|shown| shown.get("name").and_then(serde_json::Value::as_str) == Some(share));
-    let reason = of_share.and_then(|shown| shown.get("reason")?.as_str());
-    if !reason.is_some_and(|reason| reason.contains(&offender)) {
-        return fail(format!("/v1/shares does not name {offender}: {shares:#}"));
-    }
     Ok(())
 }

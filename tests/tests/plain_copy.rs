@@ -2,6 +2,7 @@
 
 use fsrvp_testkit::{Lab, LabOptions, ShareKey};
 use fsrvp_tests::descriptors::descriptors_are_the_same;
+use fsrvp_tests::obstacles::{Obstacle, are_named};
 use fsrvp_tests::others::{refused_without_a_disk, walks, what_is_said};
 use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Suite, fail};
@@ -20,6 +21,15 @@ fn main() -> ExitCode {
         })
         .case("a_share_that_is_too_large_is_refused", too_large)
         .case("what_has_no_disk_is_refused", refused_without_a_disk)
+        .case("what_is_in_the_way_is_named", |lab| {
+            let all = [
+                Obstacle::Link,
+                Obstacle::Pipe,
+                Obstacle::TooDeep,
+                Obstacle::Mount,
+            ];
+            are_named(lab, ShareKey::B, &all)
+        })
         .and_nothing_is_left()
         .case("nothing_is_left_in_the_area", nothing_is_left)
         .run()

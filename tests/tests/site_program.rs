@@ -1,7 +1,8 @@
 //! A backend that is a program of the site, the example that is shipped, on XFS and behind smbd.
 
-use fsrvp_testkit::{Lab, LabOptions};
+use fsrvp_testkit::{Lab, LabOptions, ShareKey};
 use fsrvp_tests::descriptors::descriptors_are_the_same;
+use fsrvp_tests::obstacles::{Obstacle, are_named};
 use fsrvp_tests::others::{walks, what_is_said};
 use fsrvp_tests::restarts::{Victim, set_with};
 use fsrvp_tests::{CaseResult, Suite, fail};
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
         })
         .case("restarts_of_the_agent", |lab| {
             set_with(lab, Victim::AgentKilled)
+        })
+        .case("what_is_in_the_way_is_named", |lab| {
+            are_named(lab, ShareKey::B, &[Obstacle::Mount])
         })
         .and_nothing_is_left()
         .case("nothing_is_left_in_the_area", nothing_is_left)

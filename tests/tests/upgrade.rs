@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use fsrvp_testkit::comes_true;
-use fsrvp_tests::{FileServer, Judge};
+use fsrvp_tests::{FileServer, Finally, Judge};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -82,7 +82,10 @@ impl Client {
         let thawed = AtomicBool::new(false);
         self.good("fsfreeze --freeze /srv");
         let (client, thawed) = (&*self, &thawed);
+        // What waits for a frozen file system cannot be killed, and the scope waits for its threads.
+        let thaw = || drop(client.server.shell("fsfreeze --unfreeze /srv"));
         std::thread::scope(|scope| {
+            let frozen = Finally(thaw);
             let commit = scope.spawn(|| {
                 // Whatever it says: its daemon ends before it does.
                 let answer = client.server.call(&client.judge, &["commit", set]);
@@ -103,7 +106,7 @@ impl Client {
                 client.good(state).trim() == "deactivating" || client.process() != before
             });
             thawed.store(true, Ordering::Relaxed);
-            client.good("fsfreeze --unfreeze /srv");
+            drop(frozen);
             upgrade.join().unwrap();
             commit.join().unwrap();
         });

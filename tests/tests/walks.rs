@@ -1,6 +1,8 @@
 //! `rpcclient` makes, uses and deletes shadow copies of every kind of share.
 
 use fsrvp_testkit::{AgentKind, Lab, LabOptions, ShareKey};
+use fsrvp_tests::descriptors::descriptors_are_the_same;
+use fsrvp_tests::obstacles::{Obstacle, are_named};
 use fsrvp_tests::walk::{Walk, exposed};
 use fsrvp_tests::{CaseResult, Suite, fail};
 use std::process::ExitCode;
@@ -18,6 +20,14 @@ fn main() -> ExitCode {
     suite
         .case("two_volumes_in_one_set", two_volumes)
         .case("a_plain_user_is_refused", plain_user)
+        .case(
+            "security_descriptors_are_the_same",
+            descriptors_are_the_same,
+        )
+        .case("what_is_in_the_way_is_named", |lab| {
+            let all = [Obstacle::Subvolume, Obstacle::Mount];
+            are_named(lab, ShareKey::B, &all)
+        })
         .and_nothing_is_left()
         .run()
 }

@@ -1,12 +1,17 @@
 //! The whole program with shares on ZFS (zfs-fuse): Microsoft's flows, seals, walks with
 //! `rpcclient`, and a restart of smbd in the middle, all through smbd.
 
-use fsrvp_testkit::{Isolation, Lab, LabOptions, Run, ShareKey};
+use fsrvp_testkit::{Isolation, Lab, LabOptions, Run, ShareKey, comes_true};
 use fsrvp_tests::descriptors::descriptors_are_the_same;
+use fsrvp_tests::obstacles::{Obstacle, are_named, is_named};
 use fsrvp_tests::others::what_is_said;
 use fsrvp_tests::walk::Walk;
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     // Handles that root keeps open on the server make a seal wait here, and are not cut off.
@@ -28,6 +33,7 @@ fn main() -> ExitCode {
             Walk::of(lab).run(ShareKey::Subdir, false)
         })
         .case("a_data_set_that_is_not_mounted", not_mounted)
+        .case("what_is_in_the_way_is_named", in_the_way)
         .case(
             "security_descriptors_are_the_same",
             descriptors_are_the_same,
@@ -74,6 +80,22 @@ fn not_mounted(lab: &Lab) -> CaseResult {
         return fail("the log does not name the data set");
     }
     Walk::of(lab).succeeds(&supported)
+}
+
+/// A child data set is to ZFS what a nested subvolume is to btrfs.
+fn in_the_way(lab: &Lab) -> CaseResult {
+    are_named(lab, ShareKey::B, &[Obstacle::Mount])?;
+    zfs(&["create", "btrfs2/data/child"])?;
+    let point = zfs(&["list", "-H", "-o", "mountpoint", "btrfs2/data/child"])?;
+    let verdict = is_named(lab, lab.share(ShareKey::B).name, Path::new(point.trim()));
+    // It is busy for a while after somebody has looked at it.
+    let gone = comes_true(PATIENCE, || zfs(&["destroy", "btrfs2/data/child"]).is_ok());
+    verdict?;
+    if gone {
+        Ok(())
+    } else {
+        fail("the child data set stays busy")
+    }
 }
 
 fn nothing_is_left(_: &Lab) -> CaseResult {

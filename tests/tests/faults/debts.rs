@@ -1,11 +1,11 @@
 //! What could not be removed is kept, shown, tried again, and in nobody's way; a job that hangs
 //! does not keep the daemon from ending.
 
-use crate::room::{Finally, Room, SOON};
+use crate::room::{Room, SOON};
 use fsrvp_idl::Status;
 use fsrvp_testkit::{HttpAnswer, Lab, Run, process, programs, unix_http, until};
 use fsrvp_tests::operator::{Backup, Step};
-use fsrvp_tests::{CaseResult, Injection, fail};
+use fsrvp_tests::{CaseResult, Finally, Injection, fail};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::Value;

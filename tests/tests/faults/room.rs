@@ -228,12 +228,3 @@ fn entries(directory: &Path) -> Vec<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect()
 }
-
-/// What is undone when a case ends, however it ends.
-pub(crate) struct Finally<F: FnMut()>(pub(crate) F);
-
-impl<F: FnMut()> Drop for Finally<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}

@@ -1,10 +1,10 @@
 //! The volume that is to be copied.
 
-use crate::room::{Ballast, Finally, Mounted, Room, SOON};
+use crate::room::{Ballast, Mounted, Room, SOON};
 use fsrvp_idl::Status;
 use fsrvp_testkit::{Lab, Run, ShareKey};
 use fsrvp_tests::operator::{Backup, Step};
-use fsrvp_tests::{CaseResult, Injection, fail};
+use fsrvp_tests::{CaseResult, Finally, Injection, fail};
 use libtest_mimic::Failed;
 use std::fs;
 use std::path::Path;
