@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::stats::{Series, timed};
 use fsrvp_idl::{ShadowCopyId, ShareName};
-use fsrvp_proto::job::{CopyRef, CopySource, SourceShare};
+use fsrvp_proto::job::{CopySource, SourceShare};
 use fsrvp_snapshot::clone::{CloneConfig, Rules};
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend, TreeClone};
 use fsrvp_testkit::Run;
@@ -182,11 +182,7 @@ pub(crate) fn keep(backend: &dyn SnapshotBackend, share: &Path) -> Result<CopySo
 
 /// Deletes a copy.
 pub(crate) fn delete(backend: &dyn SnapshotBackend, source: &CopySource) -> Result<()> {
-    Ok(backend.delete(&CopyRef {
-        copy: source.copy,
-        backend: source.backend.clone(),
-        volume: source.volume.clone(),
-    })?)
+    Ok(backend.delete(&source.reference())?)
 }
 
 /// A tree of small files as Samba leaves them.

@@ -6,7 +6,7 @@ use crate::labs::share;
 use crate::report::{Goal, Limit, Report};
 use crate::stats::{Series, timed};
 use fsrvp_idl::{ShadowCopyId, ShareName};
-use fsrvp_proto::job::{CopyRef, CopySource, SourceShare};
+use fsrvp_proto::job::{CopySource, SourceShare};
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use fsrvp_sys::btrfs::{self, SnapshotMode};
 use fsrvp_testkit::{Lab, Run};
@@ -128,11 +128,7 @@ impl Ways<'_> {
             self.backend.commit(&copies, false, &Deadline::default())
         })?;
         for copy in copies {
-            self.backend.delete(&CopyRef {
-                copy: copy.copy,
-                backend: copy.backend,
-                volume: copy.volume,
-            })?;
+            self.backend.delete(&copy.reference())?;
         }
         Ok(())
     }

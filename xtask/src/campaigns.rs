@@ -24,6 +24,16 @@ const SHORT: [(&str, &[&str]); 5] = [
     ("content", &["--cycles", "3"]),
 ];
 
+/// What `cargo xtask test --long` runs besides: crashes and content on the other backends.
+const OTHERS: [(&str, &[&str]); 6] = [
+    ("crash", &["--backend", "zfs", "--cycles", "4"]),
+    ("crash", &["--backend", "exec", "--cycles", "8"]),
+    ("crash", &["--backend", "copy", "--cycles", "8"]),
+    ("content", &["--backend", "zfs", "--cycles", "2"]),
+    ("content", &["--backend", "exec", "--cycles", "2"]),
+    ("content", &["--backend", "copy", "--cycles", "2"]),
+];
+
 /// Campaigns that measure, and so need the optimised agent.
 const OPTIMISED: [&str; 2] = ["endurance", "scale"];
 
@@ -36,10 +46,19 @@ pub(crate) fn run(campaign: &str, arguments: &Arguments) -> Outcome {
     start(&programs, campaign, &arguments.arguments)
 }
 
-/// Runs the short forms of all campaigns.
+/// Runs the short forms of those campaigns that have one.
 pub(crate) fn short() -> Outcome {
+    all(&SHORT)
+}
+
+/// Runs crashes and content on the backends that the short forms leave out.
+pub(crate) fn others() -> Outcome {
+    all(&OTHERS)
+}
+
+fn all(campaigns: &[(&str, &[&str])]) -> Outcome {
     let programs = build(false)?;
-    for (campaign, arguments) in SHORT {
+    for (campaign, arguments) in campaigns {
         let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
         start(&programs, campaign, &arguments)?;
     }

@@ -85,6 +85,7 @@ pub(crate) fn run(arguments: &Test) -> Outcome {
     steps.run("benchmarks, the quick form", bench::smoke);
     steps.run("campaigns, the short form", campaigns::short);
     if arguments.long {
+        steps.run("campaigns on the other backends", campaigns::others);
         steps.run("fuzzing", || fuzz::run(&fuzz::Fuzz::default()));
     }
     steps.close(&counts)

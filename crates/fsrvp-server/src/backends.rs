@@ -46,7 +46,5 @@ pub fn of(config: &ServerConfig, name: &str, lists: Arc<FileLists>) -> Backends 
         }))
     });
     let by_name = config.exec.iter().map(exec).chain(copy);
-    let probed: Vec<Arc<dyn SnapshotBackend>> =
-        vec![Arc::new(btrfs), Arc::new(zfs), Arc::new(clone)];
-    Backends::new(probed).and_by_name(by_name)
+    Backends::probed(zfs, btrfs, clone).and_by_name(by_name)
 }

@@ -1,6 +1,7 @@
 //! The backends of a server and the choice between them.
 
 use crate::backend::{BackendError, Probe, SnapshotBackend};
+use crate::{Btrfs, TreeClone, Zfs};
 use fsrvp_idl::ShareName;
 use fsrvp_proto::job::BackendName;
 use std::fmt;
@@ -76,6 +77,14 @@ impl Backends {
             probed: backends.len(),
             all: backends,
         }
+    }
+
+    /// Our own backends in the order in which a server probes them. ZFS is asked first: it alone knows
+    /// of a data set that belongs at a directory and is not mounted, and whatever the file system
+    /// below, an empty directory must not be copied in its place.
+    #[must_use]
+    pub fn probed(zfs: Zfs, btrfs: Btrfs, clone: TreeClone) -> Self {
+        Self::new(vec![Arc::new(zfs), Arc::new(btrfs), Arc::new(clone)])
     }
 
     /// Further backends, which only serve shares that name them.

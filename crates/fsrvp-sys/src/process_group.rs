@@ -26,13 +26,16 @@ impl ProcessGroup {
     /// The group of a child that was started with `process_group(0)`.
     ///
     /// # Errors
-    /// As pidfd_open(2); the group has been killed then.
+    /// As pidfd_open(2); the group has been killed then, and its leader is collected.
     pub fn of(child: &Child) -> io::Result<Self> {
         let leader = Pid::from_child(child);
-        let pidfd = pidfd_open(leader, PidfdFlags::empty()).inspect_err(|_| {
-            let _ = kill_process_group(leader, Signal::KILL);
-        })?;
-        Ok(Self { leader, pidfd })
+        match pidfd_open(leader, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self { leader, pidfd }),
+            Err(error) => {
+                give_up(leader);
+                Err(error.into())
+            }
+        }
     }
 
     /// Whether the leader ends within `patience`.
@@ -42,11 +45,9 @@ impl ProcessGroup {
         loop {
             let left = patience.saturating_sub(start.elapsed());
             let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-            let timeout = Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            match poll(&mut fds, Some(&timeout)) {
+            // What is too long for the kernel is for ever.
+            let timeout = Timespec::try_from(left).ok();
+            match poll(&mut fds, timeout.as_ref()) {
                 Err(Errno::INTR) => {}
                 ready => return matches!(ready, Ok(1..)),
             }
@@ -83,6 +84,13 @@ impl ProcessGroup {
     }
 }
 
+/// Kills a group of which nobody can hear the end, and collects its leader, which would stay a zombie.
+fn give_up(leader: Pid) {
+    let _ = kill_process_group(leader, Signal::KILL);
+    let waiter = std::thread::Builder::new().name("collect".to_owned());
+    let _ = waiter.spawn(move || waitpid(Some(leader), WaitOptions::empty()));
+}
+
 impl AsFd for ProcessGroup {
     /// Readable when the leader has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -116,6 +124,21 @@ mod tests {
         group.kill();
         let status = group.collect().unwrap();
         assert_eq!(status.signal(), Some(9));
+    }
+
+    #[test]
+    fn one_that_is_given_up_does_not_stay_a_zombie() {
+        let leader = shell("sleep 86400").leader;
+        give_up(leader);
+        let entry = format!("/proc/{}", leader.as_raw_nonzero());
+        let begun = Instant::now();
+        while std::path::Path::new(&entry).exists() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{entry} is there"
+            );
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl TreeClone {
         Ok(())
     }
 
-    fn undo(&self, source: &CopySource) -> Result<(), BackendError> {
+    pub(super) fn undo(&self, source: &CopySource) -> Result<(), BackendError> {
         let volume = VolumeKey::parse(&source.volume)?;
         self.discard_copy(source.copy, volume)?;
         Ok(())

@@ -135,6 +135,8 @@ impl TreeClone {
         let mut plans = Vec::new();
         for source in copies {
             deadline.check()?;
+            // Before the skeleton, which Commit would take away together with what was left.
+            self.leftovers.retry(source, |source| self.undo(source))?;
             if self.is_complete(source)? {
                 continue;
             }

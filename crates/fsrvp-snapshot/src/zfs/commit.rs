@@ -59,7 +59,8 @@ impl Zfs {
             self.leftovers.retry(source, |source| self.undo(source))?;
             // A snapshot takes what ZFS knows of: what was written through mappings since Prepare is
             // only in the kernel's pages.
-            for share in &source.shares {
+            // All shares of a copy are on its data set.
+            if let Some(share) = source.shares.first() {
                 let path = &share.path;
                 let directory = open_directory(path).map_err(failed("open", path))?;
                 syncfs(&directory).map_err(failed("syncfs", path))?;

@@ -9,6 +9,11 @@ use crate::error::unsupported;
 use crate::location::{Location, mount_table};
 use fsrvp_sys::mountinfo::MountTable;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the tool is waited for about a share that is not on ZFS: one that hangs must not hold up
+/// what is on other file systems.
+const ELSEWHERE: Duration = Duration::from_secs(2);
 
 /// A share's directory on a data set.
 #[derive(Debug)]
@@ -27,7 +32,8 @@ impl Zfs {
         let mount = &location.mount;
         if !is_zfs(mount) {
             if is_running(&mounts) {
-                match self.refuse_absent(&location, &mounts) {
+                let soon = Deadline::within(Some(ELSEWHERE));
+                match self.refuse_absent(&location, &mounts, &soon) {
                     // A tool that does not work is no reason to refuse what is on other file systems.
                     Err(error) if !matches!(error, BackendError::Absent { .. }) => tracing::warn!(
                         path = %directory.display(),
@@ -56,7 +62,7 @@ impl Zfs {
         if copy::is_clone_of_ours(&data_set) {
             return Err(unsupported(directory, "is in a shadow copy"));
         }
-        self.refuse_absent(&location, &mounts)?;
+        self.refuse_absent(&location, &mounts, &Deadline::default())?;
         let inner =
             inner(&location).ok_or_else(|| unsupported(directory, "is renamed at this moment"))?;
         let probe = Probe {
@@ -73,7 +79,12 @@ impl Zfs {
 
     /// Refuses a directory that a data set should be mounted on, or that one should be mounted below,
     /// but is not: an empty directory would be copied in its place.
-    fn refuse_absent(&self, location: &Location, mounts: &MountTable) -> Result<(), BackendError> {
+    fn refuse_absent(
+        &self,
+        location: &Location,
+        mounts: &MountTable,
+        deadline: &Deadline,
+    ) -> Result<(), BackendError> {
         let columns = [
             "list",
             "-H",
@@ -84,7 +95,7 @@ impl Zfs {
         ];
         let rows = self
             .tool
-            .rows(columns, &Deadline::default())
+            .rows(columns, deadline)
             .map_err(ToolError::of("list", "of all data sets"))?;
         for row in &rows {
             let [name, mounted, can_mount, point] = row.as_slice() else {

@@ -329,6 +329,32 @@ impl Drop for Stop<'_> {
 }
 
 /// Somebody who writes all the time: every file of the copy is of one moment.
+/// A commit that can neither end nor be undone; the next one, as the agent makes it, with a Prepare.
+#[test]
+fn what_could_not_be_undone_is_in_nobodys_way() {
+    if !lab() {
+        return;
+    }
+    let ground = Ground::new();
+    let share = FileSystem::Xfs.make(&ground, "a").join("share");
+    fs::create_dir(&share).unwrap();
+    fs::write(share.join("file"), b"data").unwrap();
+    let backend = backend(&ground, &[&share]);
+    let source = source(&backend, &share);
+    let sources = std::slice::from_ref(&source);
+    prepare(&backend, &source);
+    let area = area(&ground);
+    let area = area.to_str().unwrap();
+    crate::common::run("chattr", &["+i", area]);
+    let failed = backend.commit(sources, true, &Deadline::default());
+    crate::common::run("chattr", &["-i", area]);
+    failed.unwrap_err();
+    prepare(&backend, &source);
+    let copy = commit(&backend, &source);
+    assert_eq!(fs::read(copy.join("file")).unwrap(), b"data");
+    backend.delete(&copy_ref(&source)).unwrap();
+}
+
 #[test]
 fn writers_that_do_not_stop() {
     if !lab() {

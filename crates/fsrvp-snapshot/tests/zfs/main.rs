@@ -33,6 +33,10 @@ fn main() -> ExitCode {
             openzfs::several_in_one_call,
         ),
         ("a_tool_that_hangs_is_killed", openzfs::hangs),
+        (
+            "a_tool_that_hangs_holds_up_no_other_share",
+            openzfs::hangs_elsewhere,
+        ),
         ("a_tool_that_is_busy_is_asked_again", openzfs::busy),
         ("a_full_pool", openzfs::full),
         ("nonsense", openzfs::nonsense),

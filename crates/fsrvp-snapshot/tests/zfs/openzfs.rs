@@ -139,6 +139,22 @@ pub(crate) fn hangs() {
     assert_eq!(tool.pool.list("snapshot").len(), 2);
 }
 
+/// A pool that is suspended lets the tool hang; shares elsewhere are none of its business.
+pub(crate) fn hangs_elsewhere() {
+    let tool = Tool::new();
+    let share = tool.ground.xfs("x").join("share");
+    fs::create_dir(&share).unwrap();
+    tool.does("list", "sleep 86432; exit 1");
+    let started = Instant::now();
+    let error = tool.backend.probe(&share).unwrap_err();
+    assert!(
+        error.to_string().contains("is on xfs, not on ZFS"),
+        "{error}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(20));
+    tool.behaves("list");
+}
+
 pub(crate) fn busy() {
     let tool = Tool::new();
     let copied = source(&tool.backend, &tool.shares[0]);

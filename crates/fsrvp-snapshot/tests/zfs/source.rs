@@ -7,7 +7,6 @@ use fsrvp_snapshot::{
 };
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 fn refusal(backend: &Zfs, path: &Path) -> (PathBuf, String) {
     match backend.probe(path) {
@@ -58,9 +57,19 @@ pub(crate) fn not_mounted() {
 /// The pool hangs below another file system: what would be copied instead is not on ZFS at all, and
 /// the backend of that file system must not have it.
 pub(crate) fn not_mounted_elsewhere() {
-    let ground = Ground::new();
-    let top = ground.xfs("x");
-    let pool = Pool::new(&ground, "a");
+    for (kind, backend) in [("xfs", "clone"), ("btrfs", "btrfs")] {
+        let ground = Ground::new();
+        let top = match kind {
+            "xfs" => ground.xfs("x"),
+            _ => ground.btrfs("x"),
+        };
+        not_mounted_below(&ground, &top, backend);
+    }
+}
+
+/// `otherwise` has what no data set belongs at.
+fn not_mounted_below(ground: &Ground, top: &Path, otherwise: &str) {
+    let pool = Pool::new(ground, "a");
     let name = format!("{}/vm", pool.name);
     let share = top.join("vm");
     zfs(&["create", &name]);
@@ -69,10 +78,11 @@ pub(crate) fn not_mounted_elsewhere() {
         &format!("mountpoint={}", share.to_str().unwrap()),
         &name,
     ]);
-    let backends = Backends::new(vec![
-        Arc::new(backend(&ground)),
-        Arc::new(TreeClone::new(CloneConfig::new("fs", ground.path("run")))),
-    ]);
+    let backends = Backends::probed(
+        backend(ground),
+        crate::common::backend(ground, &[]),
+        TreeClone::new(CloneConfig::new("fs", ground.path("run"))),
+    );
     let chosen = |path: &Path| {
         let selected = backends.select(path, &Choice::Auto);
         selected.map(|selected| selected.name.0.clone())
@@ -80,7 +90,7 @@ pub(crate) fn not_mounted_elsewhere() {
     assert_eq!(chosen(&share).unwrap(), "zfs");
     zfs(&["umount", &name]);
     fs::create_dir_all(share.join("deep")).unwrap();
-    for path in [&share, &share.join("deep"), &top] {
+    for path in [share.as_path(), &share.join("deep"), top] {
         match chosen(path) {
             Err(BackendError::Absent { path, .. }) => assert_eq!(path, share),
             other => panic!("{}: {other:?}", path.display()),
@@ -88,7 +98,7 @@ pub(crate) fn not_mounted_elsewhere() {
     }
     let beside = top.join("beside");
     fs::create_dir(&beside).unwrap();
-    assert_eq!(chosen(&beside).unwrap(), "clone");
+    assert_eq!(chosen(&beside).unwrap(), otherwise);
     fs::remove_dir_all(&share).unwrap();
     zfs(&["mount", &name]);
     assert_eq!(chosen(&share).unwrap(), "zfs");
