@@ -85,47 +85,54 @@ pub fn are_named(lab: &Lab, key: ShareKey, obstacles: &[Obstacle]) -> CaseResult
     }
 }
 
-/// A share is refused, and everybody names the path.
+/// A share is refused, and everybody names the path, the doctor too.
 ///
 /// # Errors
 /// Who does not.
 pub fn is_named(lab: &Lab, share: &str, offender: &Path) -> CaseResult {
+    is_named_by_the_daemon(lab, share, offender)?;
+    let config = lab.dir().join("agent/fsrvpd.toml");
+    let config = config.display().to_string();
+    let told = fsrvpctl(lab, &["doctor", "--config", &config])?;
+    names_both(("fsrvpctl doctor", &told), share, offender)
+}
+
+fn names_both((who, text): (&str, &str), share: &str, offender: &Path) -> CaseResult {
     let offender = offender.display().to_string();
+    if text.contains(&offender) && text.contains(share) {
+        return Ok(());
+    }
+    fail(format!(
+        "{who} does not name {offender} of {share}:\n{text}"
+    ))
+}
+
+/// A share is refused; the daemon's log and whoever asks the daemon name the path.
+///
+/// # Errors
+/// Who does not.
+pub fn is_named_by_the_daemon(lab: &Lab, share: &str, offender: &Path) -> CaseResult {
     let before = fs::read(lab.agent_log())?.len();
     let output = lab
         .rpcclient(lab.backup(), &format!("fss_is_path_sup {share}"))
         .output()?;
     if !output.says("0x8004230c") {
-        return fail(format!("{offender}: {}", output.text()));
+        return fail(format!("{}: {}", offender.display(), output.text()));
     }
     let log = fs::read(lab.agent_log())?;
     let log = String::from_utf8_lossy(log.get(before..).unwrap_or_default()).into_owned();
-    let config = lab.dir().join("agent/fsrvpd.toml");
-    let config = config.display().to_string();
-    let told = [
-        ("the log", log),
-        (
-            "/v1/shares",
-            unix_http_get(&lab.admin_socket(), "/v1/shares")?.body,
-        ),
-        ("fsrvpctl shares", fsrvpctl(lab, &["shares"])?),
-        (
-            "fsrvpctl doctor",
-            fsrvpctl(lab, &["doctor", "--config", &config])?,
-        ),
-    ];
-    for (who, text) in told {
-        if !(text.contains(&offender) && text.contains(share)) {
-            return fail(format!(
-                "{who} does not name {offender} of {share}:\n{text}"
-            ));
-        }
-    }
-    Ok(())
+    let told = unix_http_get(&lab.admin_socket(), "/v1/shares")?.body;
+    names_both(("the log", &log), share, offender)?;
+    names_both(("/v1/shares", &told), share, offender)?;
+    let told = fsrvpctl(lab, &["shares"])?;
+    names_both(("fsrvpctl shares", &told), share, offender)
 }
 
-/// What `fsrvpctl` prints; the doctor's exit status says that something is wrong.
-fn fsrvpctl(lab: &Lab, arguments: &[&str]) -> Result<String, Failed> {
+/// What `fsrvpctl` prints, whatever its exit status: the doctor's says that something is wrong.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn fsrvpctl(lab: &Lab, arguments: &[&str]) -> Result<String, Failed> {
     let run = Run::new(programs::program("fsrvpctl")?)
         .arg("--socket")
         .arg(lab.admin_socket())

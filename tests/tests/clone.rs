@@ -3,10 +3,11 @@
 
 use fsrvp_testkit::{Lab, LabOptions, ShareKey, unix_http};
 use fsrvp_tests::descriptors::descriptors_are_the_same;
-use fsrvp_tests::obstacles::{Obstacle, are_named};
+use fsrvp_tests::obstacles::{Obstacle, are_named, fsrvpctl, is_named_by_the_daemon};
 use fsrvp_tests::restarts::{Victim, set_with};
 use fsrvp_tests::walk::{Walk, exposed};
 use fsrvp_tests::{CaseResult, Judge, Suite, fail};
+use libtest_mimic::Failed;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
             are_named(lab, ShareKey::B, &all)
         })
         .case("only_what_a_list_names_is_copied", file_list)
+        .case("an_operator_names_files", named_by_an_operator)
         .case("a_stop_waits_for_what_is_being_removed", removed)
         .and_nothing_is_left()
         .run()
@@ -123,6 +125,55 @@ fn removed(lab: &Lab) -> CaseResult {
         return Ok(());
     }
     fail(format!("{left} directories are left in the trash"))
+}
+
+/// The same by `fsrvpctl`: a list that names what is not there, in the calls of a set too; one for the
+/// next set, which a set that fails does not use up; and a standing one.
+fn named_by_an_operator(lab: &Lab) -> CaseResult {
+    let (share, walk) = (lab.share(ShareKey::B), Walk::of(lab));
+    let names = |words: &[&str]| fsrvpctl(lab, &[&["targets"], words].concat());
+    let is_listed = || Ok::<_, Failed>(names(&["list"])?.contains("wanted"));
+    for name in ["wanted", "unwanted"] {
+        fs::create_dir_all(share.path.join(name))?;
+        fs::write(share.path.join(name).join("file"), name)?;
+    }
+    let lives = || {
+        let created = walk.create("rw", &[share.name])?;
+        let [copy] = created.copies.as_slice() else {
+            return fail("one share, several copies");
+        };
+        let copied = exposed(share.name, copy);
+        walk.holds(&copied, "wanted/file", "wanted")?;
+        let listing = lab.smbclient(lab.backup(), &copied, "ls").check()?;
+        walk.succeeds(&format!("fss_recovery_complete {}", created.set))?;
+        walk.succeeds(&format!("fss_delete {} {} {copy}", share.name, created.set))?;
+        Ok::<_, Failed>(listing.says("unwanted"))
+    };
+    names(&["set", share.name, "wanted", "lost/file"])?;
+    // Refused by name, and the list stays for a set that can be made.
+    is_named_by_the_daemon(lab, share.name, &share.path.join("lost"))?;
+    if walk.create("rw", &[share.name]).is_ok() || !is_listed()? {
+        return fail("a set without a file that its list names, or a list that it used up");
+    }
+    names(&["set", share.name, "wanted"])?;
+    if lives()? || is_listed()? {
+        return fail("a list for the next set was not obeyed, or was not used up");
+    }
+    if !lives()? {
+        return fail("the set after it does not hold the whole share");
+    }
+    names(&["set", share.name, "wanted", "--standing"])?;
+    for _ in 0..2 {
+        if lives()? || !is_listed()? {
+            return fail("a standing list was not obeyed, or was used up");
+        }
+    }
+    names(&["clear", share.name])?;
+    if !lives()? {
+        return fail("the list stays after it was cleared");
+    }
+    fs::remove_dir_all(share.path.join("unwanted"))?;
+    Ok(fs::remove_dir_all(share.path.join("wanted"))?)
 }
 
 /// A list for one set, across a restart, and a standing one.

@@ -1,6 +1,6 @@
 //! Samba's own tools: always there, some 60 ms a call.
 
-use super::definition::{Definition, parse_sections};
+use super::definition::{Definition, MARK_SERVER, parse_sections};
 use super::means::{Means, MeansError, Published};
 use crate::children::Children;
 use crate::command::{CommandError, Tool};
@@ -149,9 +149,15 @@ impl Means for Tools {
 
     fn remove(&self, name: &str) -> Result<Option<Definition>, MeansError> {
         let share = self.ours(name)?;
-        if share.is_some() {
-            self.net("delshare").arg(name).run(LIMIT)?;
+        if share.is_none() {
+            // A helper that died half-way, or a power cut, has left its security descriptor, which
+            // `delshare` takes away only together with a share.
+            let mut closed = Definition::new(name);
+            closed.set(MARK_SERVER, self.mark.as_str());
+            closed.set("available", "no");
+            self.import(&closed)?;
         }
+        self.net("delshare").arg(name).run(LIMIT)?;
         Ok(share)
     }
 }

@@ -339,6 +339,25 @@ fn the_share_security_descriptor_is_copied_and_removed() {
     });
 }
 
+/// As a helper leaves it that died when the share had gone and its descriptor had not.
+#[test]
+fn a_descriptor_without_a_share_is_removed() {
+    with_both(|lab, directory| {
+        let copy = lab.data().join("copy").display().to_string();
+        let name = "docs@{F00}";
+        lab.tool("net", &["conf", "addshare", name, &copy]);
+        lab.tool("sharesec", &[name, &format!("--setsddl={DESCRIPTOR}")]);
+        let key = format!(r"HKLM\Software\Samba\smbconf\{name}");
+        lab.tool("net", &["registry", "deletekey", &key]);
+        directory.withdraw(name).unwrap();
+        assert_eq!(exposed(directory), []);
+        lab.tool("net", &["conf", "addshare", name, &copy]);
+        let later = lab.tool("sharesec", &[name, "--viewsddl"]);
+        assert_eq!(later.trim(), EVERYBODY);
+        lab.tool("net", &["conf", "delshare", name]);
+    });
+}
+
 #[test]
 fn shares_of_users_are_refused_by_name() {
     use std::os::unix::fs::PermissionsExt;
