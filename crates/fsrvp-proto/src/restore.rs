@@ -202,7 +202,7 @@ impl Agent {
             missing.due = now.at.saturating_add(missing.what.pause(missing.attempts));
             missing.attempts = missing.attempts.saturating_add(1);
         }
-        self.report_failure(id, operation, failure);
+        self.report_failure(id, operation, failure.in_share(&share));
     }
 
     /// When a share can be offered again.

@@ -114,6 +114,7 @@ impl Agent {
                     self.republish(now, id, withdrawal.copy, &withdrawal.share);
                 }
                 let status = failure.status();
+                let failure = failure.in_share(&withdrawal.share);
                 self.report_failure(id, "withdraw", failure);
                 self.finish(withdrawal.ticket, status);
             }

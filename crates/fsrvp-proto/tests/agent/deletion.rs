@@ -2,9 +2,9 @@
 
 use crate::calls::*;
 use crate::support::*;
-use fsrvp_idl::Status;
+use fsrvp_idl::{ShareName, Status};
 use fsrvp_proto::job::{Artefact, FailureKind, Job};
-use fsrvp_proto::{AgentConfig, SetStatus};
+use fsrvp_proto::{AgentConfig, Event, SetStatus};
 
 const WRITABLE: u32 = 0x0040_0009;
 
@@ -88,6 +88,26 @@ fn a_share_that_stays_leaves_everything_as_it_was() {
     world.no_fate("remove");
     assert_eq!(world.ask(delete(set, copies[0], "a")), Status::ZERO);
     assert_eq!((world.context_set(), world.timer()), (false, None));
+}
+
+/// What was asked for is known, whoever else is in the set.
+#[test]
+fn a_share_that_stays_is_named_among_others() {
+    let mut world = World::new();
+    let (set, copies) = world.walk(0, &["a", "b"], SetStatus::Exposed);
+    world.fate("remove", Fate::FailNaming("Share"));
+    world.ask(delete(set, copies[1], "b"));
+    let failed = world.events.iter().find_map(|event| match event {
+        Event::JobFailed {
+            subject,
+            operation: "withdraw",
+            ..
+        } => Some(subject.clone()),
+        _ => None,
+    });
+    let subject = failed.unwrap();
+    assert_eq!(subject.share, Some(ShareName::new("b")));
+    assert_eq!(subject.copy, Some(copies[1]));
 }
 
 #[test]
