@@ -1,4 +1,4 @@
-//! The long runs of `fsrvp-campaigns`: its arguments are passed on as they are.
+//! The long runs of `fsrvp-campaigns`: its arguments are known here too, and passed on as they are.
 
 use crate::{Outcome, lab, workspace};
 use fsrvp_testkit::packages;
@@ -6,14 +6,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-/// Arguments of a campaign.
-#[derive(clap::Args)]
-#[command(disable_help_flag = true)]
-pub(crate) struct Arguments {
-    /// Those of the campaign; `--help` lists them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
-}
+/// What each campaign takes. Whoever asks for that waits for no build.
+#[allow(dead_code, reason = "the campaigns read the values")]
+#[path = "../../tests/campaigns/src/arguments.rs"]
+pub(crate) mod arguments;
 
 /// Campaigns that `cargo xtask test` runs, in their short forms.
 const SHORT: [(&str, &[&str]); 5] = [
@@ -37,13 +33,14 @@ const OTHERS: [(&str, &[&str]); 6] = [
 /// Campaigns that measure, and so need the optimised agent.
 const OPTIMISED: [&str; 2] = ["endurance", "scale"];
 
-/// Runs one campaign.
-pub(crate) fn run(campaign: &str, arguments: &Arguments) -> Outcome {
+/// Runs one campaign, with the arguments of this command line: they have been looked at already.
+pub(crate) fn run(campaign: &str) -> Outcome {
+    let arguments: Vec<_> = std::env::args_os().skip(2).collect();
     lab::install(packages::BUILD)?;
     lab::install(packages::LABORATORY)?;
     fsrvp_testkit::machine_fits()?;
     let programs = build(OPTIMISED.contains(&campaign))?;
-    start(&programs, campaign, &arguments.arguments)
+    start(&programs, campaign, &arguments)
 }
 
 /// Runs the short forms of those campaigns that have one.

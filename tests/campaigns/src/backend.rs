@@ -1,5 +1,6 @@
 //! The backends that campaigns run on, and what others than the agent see of each one's copies.
 
+pub(crate) use crate::arguments::Backend;
 use crate::observed::{VOLUMES, names};
 use crate::stage::Base;
 use crate::view::Status;
@@ -13,22 +14,6 @@ use std::time::Duration;
 
 /// Longest time until what was deleted has been removed.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What copies the shares of a campaign.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Backend {
-    /// btrfs snapshots
-    #[default]
-    Btrfs,
-    /// Clones on XFS
-    Clone,
-    /// Snapshots and clones of zfs-fuse
-    Zfs,
-    /// The example of a program of the site, on XFS
-    Exec,
-    /// Plain copies on ext4
-    Copy,
-}
 
 /// Names that have to be seen of a copy, and others that may be.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! A copy holds exactly what its share held while the writers stood still.
 
 use crate::Outcome;
+use crate::arguments::Content;
 use crate::backend::Backend;
 use crate::client::{CallError, Client};
 use crate::stage::Stage;
@@ -25,19 +26,6 @@ const BLOCKS: u64 = 256;
 const WAIT: Duration = Duration::from_secs(60);
 /// Cycles without the freeze, each of which must be caught.
 const CONTROLS: u64 = 3;
-
-#[derive(clap::Args)]
-pub(crate) struct Content {
-    /// What makes the copies
-    #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
-    /// Copies that are compared
-    #[arg(long, default_value_t = 5)]
-    cycles: u64,
-    /// Repeats the random choices of an earlier run
-    #[arg(long)]
-    seed: Option<u64>,
-}
 
 pub(crate) fn run(arguments: &Content, fsrvpd: &Path) -> Outcome {
     let backend = arguments.backend;

@@ -3,7 +3,7 @@
 mod figures;
 
 use crate::Outcome;
-use crate::backend::Backend;
+use crate::arguments::Crash;
 use crate::evidence::Evidence;
 use crate::invariants::{self, Before};
 use crate::ledger::InFlight;
@@ -14,7 +14,7 @@ use crate::walker::{Halt, IDLE, Killer, Strike, Walker, lock};
 use figures::Figures;
 use fsrvp_testkit::{Random, Run, Share, ShareKey};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,22 +31,6 @@ const MOUNTING: &str = ".mount.";
 const BEGINNING: &str = "store.begin.";
 /// Points that are passed only when a share has to be offered again.
 const OFFERING: &str = "recovery.publish.";
-
-#[derive(clap::Args)]
-pub(crate) struct Crash {
-    /// What makes the copies
-    #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
-    /// Kills with all that belongs to one: walk, restart, comparison, the next backup
-    #[arg(long, default_value_t = 25)]
-    cycles: u64,
-    /// Repeats the random choices of an earlier run
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where a violation's evidence goes
-    #[arg(long, default_value = "target/campaigns")]
-    evidence: PathBuf,
-}
 
 pub(crate) fn run(arguments: &Crash, fsrvpd: &Path) -> Outcome {
     let backend = arguments.backend;

@@ -1,5 +1,6 @@
 //! Whole sets one after the other in one process, whose needs must stay what they are.
 
+use crate::arguments::Endurance;
 use crate::client::{CallError, Client};
 use crate::observed::{VOLUMES, area};
 use crate::stage::Stage;
@@ -20,16 +21,6 @@ const FEWEST: usize = 8;
 const WAIT: Duration = Duration::from_secs(60);
 /// How much larger the median of the last quarter may be than that of the second, in percent.
 const ALLOWED: u64 = 105;
-
-#[derive(clap::Args)]
-pub(crate) struct Endurance {
-    /// Whole sets on the pipe's socket
-    #[arg(long, default_value_t = 200)]
-    cycles: u64,
-    /// Whole sets by `rpcclient` through smbd
-    #[arg(long, default_value_t = 10)]
-    through_smbd: u64,
-}
 
 pub(crate) fn run(arguments: &Endurance, fsrvpd: &Path) -> Outcome {
     println!(

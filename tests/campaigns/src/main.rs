@@ -1,5 +1,6 @@
 //! Long runs against the real program, with short forms for every test run.
 
+mod arguments;
 mod backend;
 mod client;
 mod content;
@@ -37,15 +38,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Campaign {
     /// Kills the agent at random moments and at every named crash point
-    Crash(crash::Crash),
+    Crash(arguments::Crash),
     /// Compares copies with what writers had written when they stood still
-    Content(content::Content),
+    Content(arguments::Content),
     /// Makes sets without end in one process, whose needs must not grow
-    Endurance(endurance::Endurance),
+    Endurance(arguments::Endurance),
     /// Starts with thousands of recorded copies
-    Scale(scale::Scale),
+    Scale(arguments::Scale),
     /// Cuts the power of everything at random moments
-    Powercut(powercut::PowerCuts),
+    Powercut(arguments::PowerCuts),
 }
 
 fn main() -> ExitCode {

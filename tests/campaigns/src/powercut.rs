@@ -1,6 +1,7 @@
 //! The power of everything is cut at random moments: state and volumes lie on one disk.
 
 use crate::Outcome;
+use crate::arguments::PowerCuts;
 use crate::evidence::Evidence;
 use crate::invariants::{self, Before};
 use crate::plan::Plan;
@@ -10,7 +11,7 @@ use fsrvp_testkit::{Random, Run};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,19 +23,6 @@ const KEPT: usize = 5;
 /// Calls before which the power may be cut, and the longest pause until then, in microseconds.
 const CALLS: u64 = 9;
 const LONGEST_PAUSE: u64 = 60_000;
-
-#[derive(clap::Args)]
-pub(crate) struct PowerCuts {
-    /// Cuts with all that belongs to one: load, boot, comparison, the next backup
-    #[arg(long, default_value_t = 10)]
-    cuts: u64,
-    /// Repeats the random choices of an earlier run
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where a violation's evidence goes
-    #[arg(long, default_value = "target/campaigns")]
-    evidence: PathBuf,
-}
 
 pub(crate) fn run(arguments: &PowerCuts, fsrvpd: &Path) -> Outcome {
     let seed = arguments

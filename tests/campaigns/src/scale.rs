@@ -1,6 +1,7 @@
 //! A start with thousands of recorded copies, and the price of a commit of the table.
 
 use crate::Outcome;
+use crate::arguments::Scale;
 use crate::client::{CallError, Client};
 use crate::endurance::pss;
 use crate::observed::{area, records};
@@ -47,16 +48,6 @@ for name, old, new in names:
 table.store(KEY + b'\0', struct.pack('<I', count + len(names)) + listed)
 table.transaction_commit()
 ";
-
-#[derive(clap::Args)]
-pub(crate) struct Scale {
-    /// Recorded copies, each with snapshot, share and previous version
-    #[arg(long, default_value_t = 10_000)]
-    copies: usize,
-    /// Measures, and does not judge
-    #[arg(long)]
-    only_measure: bool,
-}
 
 pub(crate) fn run(arguments: &Scale, fsrvpd: &Path) -> Outcome {
     println!("scale: {} copies", arguments.copies);
