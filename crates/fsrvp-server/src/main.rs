@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// File Share Shadow Copy Agent: serves MS-FSRVP beside an SMB server.
 #[derive(Debug, Parser)]
-#[command(name = "fsrvpd", version)]
+#[command(name = "fsrvpd", version, max_term_width = 80)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, default_value = "/etc/fsrvpd.toml")]

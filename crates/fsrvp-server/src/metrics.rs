@@ -299,8 +299,8 @@ pub(crate) struct VolumeFigures<'a> {
     pub(crate) server: &'a str,
     pub(crate) backend: &'a str,
     pub(crate) volume: &'a str,
-    /// Of copies and kept snapshots alone.
-    pub(crate) snapshots: u64,
+    /// Of copies and kept snapshots alone; nothing where the backend cannot say.
+    pub(crate) snapshots: Option<u64>,
     pub(crate) free: u64,
     pub(crate) total: u64,
 }
@@ -309,15 +309,16 @@ pub(crate) struct VolumeFigures<'a> {
 pub(crate) fn volume(figures: &VolumeFigures<'_>) {
     for (name, bytes) in [
         ("fsrvpd_snapshot_bytes", figures.snapshots),
-        ("fsrvpd_volume_free_bytes", figures.free),
-        ("fsrvpd_volume_total_bytes", figures.total),
+        ("fsrvpd_volume_free_bytes", Some(figures.free)),
+        ("fsrvpd_volume_total_bytes", Some(figures.total)),
     ] {
         let labels = [
             ("server", figures.server.to_owned()),
             ("backend", figures.backend.to_owned()),
             ("volume", figures.volume.to_owned()),
         ];
-        gauge!(name, &labels).set(bytes_as_figure(bytes));
+        // Prometheus' own word for what is not known; a gauge that was told once cannot be taken back.
+        gauge!(name, &labels).set(bytes.map_or(f64::NAN, bytes_as_figure));
     }
 }
 

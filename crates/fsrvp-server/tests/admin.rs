@@ -137,13 +137,19 @@ fn every_path_and_verb_is_described_and_no_other() {
     assert_eq!(described, served);
 }
 
+#[test]
+fn a_report_asks_for_no_measurement() {
+    assert!(overviews().any(|path| path == "/v1/sets"));
+    assert!(!overviews().any(|path| path == "/v1/space"));
+}
+
 #[tokio::test]
 async fn every_answer_is_as_it_is_described() {
     let lab = Lab::new(SERVER);
     let daemon = lab.start();
     let mut description = Description::new();
     let read: Vec<_> = overviews()
-        .chain(["/v1/openapi.json", "/metrics"])
+        .chain(["/v1/openapi.json", "/v1/space", "/metrics"])
         .collect();
     for path in &read {
         description.get(&daemon, path);

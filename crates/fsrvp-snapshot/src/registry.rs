@@ -160,7 +160,12 @@ impl Backends {
             Choice::None => Err(refusal(directory, "the configuration says backend = none")),
             Choice::Named(name) => {
                 let backend = self.get(name).ok_or_else(|| {
-                    refusal(directory, &format!("there is no backend {name}: {self:?}"))
+                    let names: Vec<_> = self.names().map(|name| name.to_string()).collect();
+                    let known = names.join(", ");
+                    refusal(
+                        directory,
+                        &format!("there is no backend {name}, only {known}"),
+                    )
                 })?;
                 let probe = probe(&**backend)?;
                 Ok(selected(backend, probe, "named in the configuration"))

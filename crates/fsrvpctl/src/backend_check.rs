@@ -1,10 +1,11 @@
 //! `fsrvpctl backend-check`: the battery over a site's backend program.
 
+use crate::screen::{Cell, Screen, Tone};
+use crate::{Exit, Failure};
 use fsrvp_snapshot::ExecLimits;
-use fsrvp_snapshot::battery::{CheckerError, Verdict, check_program};
-use std::io::Write as _;
+use fsrvp_snapshot::battery::{Verdict, check_program};
+use serde_json::json;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// What the command line says.
 #[derive(Debug, clap::Args)]
@@ -22,82 +23,65 @@ pub(crate) struct BackendCheck {
     arguments: Vec<String>,
 }
 
-/// Runs the checks and says what became of each. Fails if one of them did.
-pub(crate) fn run(check: &BackendCheck, json: bool) -> ExitCode {
-    match try_run(check, json) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("fsrvpctl: {error}");
-            ExitCode::FAILURE
+impl BackendCheck {
+    /// Runs the checks and says what became of each. Fails with [`Exit::Found`] if one of them did.
+    pub(crate) fn run(&self, screen: &mut Screen) -> Result<(), Failure> {
+        let script = absolute(&self.script)?;
+        let script = script.to_str().ok_or_else(|| {
+            let text = "is no UTF-8 text, which the configuration file would need";
+            Failure::new(Exit::Usage, format!("{script:?} {text}"))
+        })?;
+        let mut command = vec![script.to_owned()];
+        command.extend(self.arguments.iter().cloned());
+        let directory = absolute(&self.directory)?;
+        let other = self.other.as_ref().map(absolute).transpose()?;
+        let mut broken = 0_usize;
+        let report = |name: &'static str, verdict: Verdict| {
+            broken += usize::from(matches!(verdict, Verdict::Broken(_)));
+            tell(screen, name, verdict);
+            // Checks take a while, and a reader that has gone does not end them.
+            let _ = screen.finish();
+        };
+        let limits = ExecLimits::default();
+        check_program(&command, limits, &directory, other.as_deref(), report)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        match broken {
+            0 => Ok(()),
+            1 => Err(Failure::new(Exit::Found, "1 check is broken")),
+            _ => Err(Failure::new(
+                Exit::Found,
+                format!("{broken} checks are broken"),
+            )),
         }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error("{path}: {source}")]
-    Path {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{0:?} is no UTF-8 text, which the configuration file would need")]
-    NoText(PathBuf),
-    #[error(transparent)]
-    Checker(#[from] CheckerError),
-}
-
-fn try_run(check: &BackendCheck, json: bool) -> Result<bool, Problem> {
-    let absolute = |path: &PathBuf| {
-        std::fs::canonicalize(path).map_err(|source| Problem::Path {
-            path: path.clone(),
-            source,
-        })
-    };
-    let script = absolute(&check.script)?;
-    let script = script
-        .to_str()
-        .ok_or_else(|| Problem::NoText(script.clone()))?;
-    let mut command = vec![script.to_owned()];
-    command.extend(check.arguments.iter().cloned());
-    let directory = absolute(&check.directory)?;
-    let other = check.other.as_ref().map(absolute).transpose()?;
-    let mut broken = 0_u32;
-    let report = |name: &'static str, verdict: Verdict| {
-        broken += u32::from(matches!(verdict, Verdict::Broken(_)));
-        let line = if json {
-            as_json(name, &verdict)
-        } else {
-            as_text(name, &verdict)
+fn absolute(path: &PathBuf) -> Result<PathBuf, Failure> {
+    std::fs::canonicalize(path).map_err(|error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Failed,
         };
-        // Checks take a while, and a reader that has gone does not end them.
-        let _ = writeln!(std::io::stdout(), "{line}");
-    };
-    check_program(
-        &command,
-        ExecLimits::default(),
-        &directory,
-        other.as_deref(),
-        report,
-    )?;
-    Ok(broken == 0)
+        Failure::new(exit, format!("{}: {error}", path.display()))
+    })
 }
 
-fn as_text(name: &str, verdict: &Verdict) -> String {
-    let name = name.replace('_', " ");
-    match verdict {
-        Verdict::Kept => format!("ok         {name}"),
-        Verdict::Broken(why) => format!("BROKEN     {name}: {why}"),
-        Verdict::NotTried(needs) => format!("not tried  {name}: needs {needs}"),
+/// A line for people, or one JSON object.
+fn tell(screen: &mut Screen, name: &'static str, verdict: Verdict) {
+    let (word, shown, tone, detail) = match verdict {
+        Verdict::Kept => ("kept", "ok", Tone::Good, None),
+        Verdict::Broken(why) => ("broken", "BROKEN", Tone::Bad, Some(why)),
+        Verdict::NotTried(needs) => {
+            let needs = format!("needs {needs}");
+            ("not_tried", "not tried", Tone::Faint, Some(needs))
+        }
+    };
+    if screen.is_json() {
+        return screen.json(&json!({ "check": name, "verdict": word, "detail": detail }));
     }
-}
-
-/// One JSON object a line.
-fn as_json(name: &str, verdict: &Verdict) -> String {
-    let (verdict, detail) = match verdict {
-        Verdict::Kept => ("kept", None),
-        Verdict::Broken(why) => ("broken", Some(why.clone())),
-        Verdict::NotTried(needs) => ("not_tried", Some(format!("needs {needs}"))),
-    };
-    serde_json::json!({ "check": name, "verdict": verdict, "detail": detail }).to_string()
+    let mut text = name.replace('_', " ");
+    if let Some(detail) = detail {
+        text = format!("{text}: {detail}");
+    }
+    screen.hanging(&format!("{shown:<9}  "), Cell::toned(text, tone));
 }

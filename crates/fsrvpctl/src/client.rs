@@ -12,6 +12,8 @@ use std::time::Duration;
 const MAX_ANSWER: usize = 64 << 20;
 /// Longest time that the daemon may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// The same where it looks at every file of shares or copies, which it gives up itself after 10 minutes.
+const LONG_PATIENCE: Duration = Duration::from_secs(610);
 
 /// Asks one daemon.
 #[derive(Debug, Clone)]
@@ -59,6 +61,15 @@ pub enum ClientError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+impl ClientError {
+    /// Whether the daemon may be there, and this user may not ask it.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        let denied = std::io::ErrorKind::PermissionDenied;
+        matches!(self, Self::Unreachable { source, .. } if source.kind() == denied)
+    }
 }
 
 impl AdminClient {
@@ -128,12 +139,13 @@ impl AdminClient {
             .build()
             .map_err(unreachable)?;
         runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.exchange(verb, path, body))
+            let patience = patience(path);
+            tokio::time::timeout(patience, self.exchange(verb, path, body))
                 .await
                 .unwrap_or_else(|_| {
                     Err(ClientError::NoAnswer {
                         path: path.to_owned(),
-                        problem: format!("no answer within {} seconds", PATIENCE.as_secs()),
+                        problem: format!("no answer within {} seconds", patience.as_secs()),
                     })
                 })
         })
@@ -192,13 +204,33 @@ impl AdminClient {
     }
 }
 
+fn patience(path: &str) -> Duration {
+    match path {
+        "/v1/space" | "/v1/shares" => LONG_PATIENCE,
+        _ => PATIENCE,
+    }
+}
+
 /// What the daemon says, or that it says nothing that can be read.
 fn words(body: &[u8], path: &str, status: u16) -> String {
     let body: Option<Body> = serde_json::from_slice(body).ok();
     match body {
+        // One that knows the path would name what is missing.
+        Some(body)
+            if body.error.message == format!("there is nothing at {}", without_query(path)) =>
+        {
+            format!(
+                "{}; are fsrvpctl and fsrvpd of one version?",
+                body.error.message
+            )
+        }
         Some(body) => body.error.message,
         None => format!("fsrvpd answered {path} with {status}"),
     }
+}
+
+fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// At the end of `--help` and in the manual.
 pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, \
-    3 the daemon cannot be reached, 4 there is no such thing, \
+    3 the daemon cannot be reached or the caller may not, 4 there is no such thing, \
     5 not possible in the present state, 6 something was found that needs mending";
 
 /// How a run ends.
@@ -16,7 +16,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line makes no sense.
     Usage = 2,
-    /// Nobody answers on the socket, or the caller may not use it.
+    /// Nobody answers on the socket, or the caller may not do this.
     Unreachable = 3,
     /// There is no such set, copy or snapshot.
     NotFound = 4,

@@ -34,7 +34,7 @@ pub(crate) struct Man {
 impl Man {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
-            let text = format!("{}: {error}", self.directory.display());
+            let text = format!("cannot write {}: {error}", self.directory.display());
             Failure::new(Exit::Failed, text)
         };
         std::fs::create_dir_all(&self.directory).map_err(failed)?;

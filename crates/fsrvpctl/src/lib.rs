@@ -33,11 +33,12 @@ pub struct Arguments {
         long,
         global = true,
         value_name = "PATH",
-        default_value = "/run/fsrvpd/admin.sock"
+        default_value = "/run/fsrvpd/admin.sock",
+        display_order = 100
     )]
     socket: PathBuf,
     /// JSON for programs instead of text for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
@@ -102,14 +103,17 @@ enum Verb {
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(arguments) => run(arguments),
-        Err(error) if error.use_stderr() => {
-            // Some of clap's own lines know no terminal.
-            let width = Screen::of_stderr().width();
-            let text = screen::wrap(&error.render().ansi().to_string(), width).join("\n");
-            let _ = writeln!(anstream::stderr(), "{text}");
-            ExitCode::from(Exit::Usage as u8)
+        Err(error) => {
+            let text = error.render().ansi().to_string();
+            if error.use_stderr() {
+                let width = Screen::of_stderr().width();
+                let _ = write!(anstream::stderr(), "{}", screen::fitted(&text, width));
+                return ExitCode::from(Exit::Usage as u8);
+            }
+            let width = Screen::of_stdout(false).width();
+            let _ = write!(anstream::stdout(), "{}", screen::fitted(&text, width));
+            ExitCode::SUCCESS
         }
-        Err(error) => error.exit(),
     }
 }
 
@@ -120,7 +124,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let mut screen = Screen::of_stdout(arguments.json);
     let result = match arguments.verb {
         // These ask no daemon.
-        Verb::BackendCheck(check) => return backend_check::run(&check, arguments.json),
+        Verb::BackendCheck(check) => check.run(&mut screen),
         Verb::Completions(completions) => completions.run(),
         Verb::Man(man) => man.run(),
         Verb::Config(config) => config.run(&client, &mut screen),

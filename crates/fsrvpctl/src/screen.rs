@@ -273,6 +273,11 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
+        // What fits stands as it is: a mark below a word has to stay there.
+        if length(paragraph) <= width {
+            lines.push(paragraph.to_owned());
+            continue;
+        }
         let mut line = String::new();
         let indent: String = paragraph.chars().take_while(|c| *c == ' ').collect();
         line.push_str(&indent);
@@ -303,9 +308,42 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Coloured text of others, whose lines mostly fit and stand as they are; one that is too long loses its colours and
+/// goes on below its beginning.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    let mut fitted = String::new();
+    for line in text.lines() {
+        let plain = anstream::adapter::strip_str(line).to_string();
+        if length(&plain) <= width {
+            fitted.push_str(line);
+        } else {
+            fitted.push_str(&wrap(&plain, width).join("\n"));
+        }
+        fitted.push('\n');
+    }
+    fitted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fits_stands_as_it_is_and_colours_take_no_room() {
+        let fits = format!(
+            "  \u{1b}[1m{}\u{1b}[0m   {}\n",
+            "a".repeat(20),
+            "b".repeat(15)
+        );
+        assert_eq!(fitted(&fits, 40), fits);
+        let long = format!(
+            "  \u{1b}[1m{}\u{1b}[0m   {}\n",
+            "a".repeat(20),
+            "b".repeat(30)
+        );
+        let below = format!("  {}\n  {}\n", "a".repeat(20), "b".repeat(30));
+        assert_eq!(fitted(&long, 40), below);
+    }
 
     #[test]
     fn no_line_is_longer_than_the_terminal() {

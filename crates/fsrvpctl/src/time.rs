@@ -1,4 +1,4 @@
-//! Moments and durations for people.
+//! Moments, durations and numbers for people.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +39,14 @@ pub(crate) fn ago(rfc3339: &str, now: SystemTime) -> String {
 /// Date and time without the ornaments: `2026-11-22 06:19:06`.
 pub(crate) fn plain(rfc3339: &str) -> String {
     rfc3339.trim_end_matches('Z').replacen('T', " ", 1)
+}
+
+/// "1 set", "3 sets".
+pub(crate) fn counted(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    }
 }
 
 /// "1.2 GiB"

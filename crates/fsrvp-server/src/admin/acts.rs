@@ -99,7 +99,7 @@ async fn prune(
     let rule = rule.map(|Json(rule)| rule).unwrap_or_default();
     if rule.age_seconds == Some(0) || rule.count == Some(0) {
         return Err(ApiError::bad_request(
-            "age_seconds and count must be at least 1; to remove a set: DELETE /v1/sets/{set}",
+            "age and count must be at least 1; to remove a set whatever its age, delete it",
         ));
     }
     let retention = Retention {

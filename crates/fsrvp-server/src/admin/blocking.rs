@@ -8,6 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Looks at shares and snapshots at a time.
 const LOOKS: usize = 8;
+/// Looks at all files of shares at a time.
+const SURVEYS: usize = 2;
 /// Measurements of space at a time.
 const MEASUREMENTS: usize = 2;
 /// Acts at a time.
@@ -15,13 +17,14 @@ const ACTS: usize = 16;
 /// Longest time that a look may take, and that an act may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Longest time that space is measured: large copies take minutes.
+/// Longest time that space is measured and that the files of shares are looked at: many take minutes.
 const MEASURING: Duration = Duration::from_secs(600);
 
 /// The places of requests that may block.
 #[derive(Debug, Clone)]
 pub(super) struct Blocking {
     looks: Arc<Semaphore>,
+    surveys: Arc<Semaphore>,
     measurements: Arc<Semaphore>,
     acts: Arc<Semaphore>,
 }
@@ -30,6 +33,7 @@ impl Default for Blocking {
     fn default() -> Self {
         Self {
             looks: Arc::new(Semaphore::new(LOOKS)),
+            surveys: Arc::new(Semaphore::new(SURVEYS)),
             measurements: Arc::new(Semaphore::new(MEASUREMENTS)),
             acts: Arc::new(Semaphore::new(ACTS)),
         }
@@ -46,6 +50,17 @@ impl Blocking {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         within(PATIENCE, &self.looks, work).await
+    }
+
+    /// Looks at shares as Prepare does: a backend that clones looks at every file. Otherwise as [`Self::look`].
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub(super) async fn survey<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        within(MEASURING, &self.surveys, work).await
     }
 
     /// Measures space. Otherwise as [`Self::look`].
@@ -151,6 +166,21 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(blocking.look(|| 8).await.unwrap(), 8);
+    }
+
+    /// A million files with a cold cache.
+    #[tokio::test(start_paused = true)]
+    async fn a_survey_may_take_minutes_and_no_place_of_a_look() {
+        let blocking = Blocking::default();
+        let (release, slow) = mpsc::channel::<()>();
+        let survey = blocking.survey(move || slow.recv().is_ok());
+        let rest = async {
+            pass(PATIENCE * 3).await;
+            assert_eq!(blocking.looks.available_permits(), LOOKS);
+            release.send(()).unwrap();
+        };
+        let (surveyed, ()) = tokio::join!(survey, rest);
+        assert!(surveyed.unwrap());
     }
 
     /// However long an act takes, it is waited for; those beyond the places are told.

@@ -59,7 +59,7 @@ async fn shares(State(admin): State<Admin>) -> Result<Json<Shares>, ApiError> {
         shares.extend(
             admin
                 .blocking
-                .look(move || of_server(&name, &server))
+                .survey(move || of_server(&name, &server))
                 .await??,
         );
     }

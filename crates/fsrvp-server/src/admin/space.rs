@@ -97,9 +97,7 @@ pub(super) async fn keep_measuring(admin: Admin, interval: Duration) {
 fn measure(name: &str, server: &Administered) -> Result<Space, ApiError> {
     let space = of_server(name, server)?;
     for volume in &space.volumes {
-        let items = space.items.iter();
-        let of_volume = items.filter(|item| item.volume == volume.volume);
-        let bytes = of_volume.filter_map(|item| item.exclusive_bytes).sum();
+        let bytes = exclusive(&space.items, &volume.volume);
         metrics::volume(&metrics::VolumeFigures {
             server: name,
             backend: &volume.backend,
@@ -110,6 +108,13 @@ fn measure(name: &str, server: &Administered) -> Result<Space, ApiError> {
         });
     }
     Ok(space)
+}
+
+/// What would be free without all copies and kept snapshots of a volume. Zero would be a promise: one that nobody
+/// could count makes the sum unknown.
+fn exclusive(items: &[Item], volume: &str) -> Option<u64> {
+    let of_volume = items.iter().filter(|item| item.volume == volume);
+    of_volume.map(|item| item.exclusive_bytes).sum()
 }
 
 fn of_server(name: &str, server: &Administered) -> Result<Space, ApiError> {
@@ -208,4 +213,32 @@ fn volumes(name: &str, server: &Administered, items: &[Item]) -> Result<Vec<Volu
         found.insert(volume, entry);
     }
     Ok(found.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_cannot_be_counted_makes_the_sum_unknown() {
+        let item = |volume: &str, exclusive_bytes| Item {
+            server: "FS".to_owned(),
+            kind: "copy",
+            name: "vm@{1}".to_owned(),
+            share: "vm".to_owned(),
+            volume: volume.to_owned(),
+            path: PathBuf::new(),
+            exclusive_bytes,
+            referenced_bytes: None,
+        };
+        let items = [
+            item("a", Some(5)),
+            item("a", Some(7)),
+            item("b", Some(1)),
+            item("b", None),
+        ];
+        assert_eq!(exclusive(&items, "a"), Some(12));
+        assert_eq!(exclusive(&items, "b"), None);
+        assert_eq!(exclusive(&items, "c"), Some(0));
+    }
 }

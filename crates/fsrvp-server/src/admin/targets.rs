@@ -181,6 +181,9 @@ impl Admin {
         which: Which,
     ) -> Result<(String, Administered, ShareName), ApiError> {
         let wanted = ShareName::new(share.as_str());
+        if let Some(meant) = &which.server {
+            self.server(meant)?;
+        }
         let mut found = Vec::new();
         for (name, server) in self.servers() {
             let meant = which.server.as_ref();
@@ -195,7 +198,7 @@ impl Admin {
         }
         if found.len() > 1 {
             return Err(ApiError::conflict(format!(
-                "several servers have a share {wanted}: add ?server=NAME"
+                "several servers have a share {wanted}: say which (--server NAME, ?server=NAME)"
             )));
         }
         found

@@ -219,6 +219,21 @@ fn output_of(program: &'static str, arguments: &[&str]) -> Option<String> {
     said_by(program, arguments, TOOL_LIMIT).ok()
 }
 
+/// A path or a name as a shell takes it, whatever its characters: what the doctor says is pasted into a terminal.
+fn quoted(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@%+=:,".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A path for a command.
+fn quoted_path(path: &Path) -> String {
+    quoted(path.to_string_lossy())
+}
+
 fn shown(path: &Path) -> std::path::Display<'_> {
     path.display()
 }

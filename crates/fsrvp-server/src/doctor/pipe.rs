@@ -1,6 +1,6 @@
 //! The pipe: whose socket it is, where it stands, and Samba's own agent.
 
-use super::{Chart, Fix, Patient, output_of, shown};
+use super::{Chart, Fix, Patient, output_of, quoted_path, shown};
 use fsrvp_samba::SambaFacts;
 use rustix::net::sockopt::socket_peercred;
 use std::os::unix::fs::MetadataExt as _;
@@ -26,7 +26,10 @@ fn np_directory(chart: &mut Chart, directory: &Path) {
         Ok(stat) if stat.is_dir() => stat,
         Ok(_) => {
             let message = format!("{} is not a directory", shown(directory));
-            let mend = format!("run: rm {} && systemctl restart fsrvpd", shown(directory));
+            let mend = format!(
+                "run: rm {} && systemctl restart fsrvpd",
+                quoted_path(directory)
+            );
             return chart.problem(CHECK, message, mend);
         }
         Err(error) => {

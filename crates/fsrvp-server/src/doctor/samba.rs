@@ -1,6 +1,6 @@
 //! Samba's configuration and its processes.
 
-use super::{Chart, Patient, output_of, shown};
+use super::{Chart, Patient, output_of, quoted, quoted_path, shown};
 use crate::config::ServerConfig;
 use crate::environment::EnvironmentError;
 use fsrvp_samba::{ConfigError, SambaFacts};
@@ -24,7 +24,7 @@ pub(super) fn refused(chart: &mut Chart, server: &ServerConfig, error: &Environm
             chart.problem("registry_shares", message, mend);
         }
         error => {
-            let mend = format!("run: testparm -s {}", shown(&server.smb_conf));
+            let mend = format!("run: testparm -s {}", quoted_path(&server.smb_conf));
             chart.problem("smb_conf", error.to_string(), mend);
         }
     }
@@ -118,7 +118,8 @@ fn shadow_copy2(chart: &mut Chart, smb_conf: &Path) {
             && line.contains("shadow_copy2")
         {
             let message = format!("the exposed share {share} has shadow_copy2 in its vfs objects");
-            let mend = format!("run: net -s {conf} conf delparm '{share}' 'vfs objects'");
+            let (conf, share) = (quoted(&conf), quoted(&share));
+            let mend = format!("run: net -s {conf} conf delparm {share} 'vfs objects'");
             return chart.warning(CHECK, message, mend);
         }
     }
@@ -196,6 +197,7 @@ fn groups(chart: &mut Chart, smb_conf: &Path) {
     };
     let mapped = list.lines().find(|line| line.contains(BACKUP_OPERATORS));
     let Some(line) = mapped else {
+        let conf = quoted(&conf);
         let mend = format!(
             "run: net -s {conf} groupmap add sid={BACKUP_OPERATORS} ntgroup='Backup Operators' \
              unixgroup=backup type=builtin"
@@ -215,7 +217,7 @@ fn members(chart: &mut Chart, group: &str) {
     const CHECK: &str = "backup_users";
     let Some(entry) = output_of("getent", &["group", group]) else {
         let message = format!("Backup Operators is mapped to {group}, and there is no such group");
-        return chart.problem(CHECK, message, format!("run: groupadd {group}"));
+        return chart.problem(CHECK, message, format!("run: groupadd {}", quoted(group)));
     };
     let mut fields = entry.trim().split(':');
     let number = fields.nth(2).unwrap_or_default().to_owned();
@@ -226,7 +228,7 @@ fn members(chart: &mut Chart, group: &str) {
         .any(|line| line.split(':').nth(3) == Some(number.as_str()));
     if members.is_empty() && !primary {
         let message = format!("the group {group} of the backup operators has no members");
-        let mend = format!("run: usermod -aG {group} USER");
+        let mend = format!("run: usermod -aG {} USER", quoted(group));
         return chart.warning(CHECK, message, mend);
     }
     chart.ok(CHECK, format!("the group {group} has members"));

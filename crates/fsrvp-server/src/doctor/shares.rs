@@ -1,12 +1,12 @@
 //! Shares: what backend serves them, and what stands in its way.
 
-use super::{Chart, Patient, shown};
+use super::{Chart, Patient, quoted_path, shown};
 use fsrvp_idl::ShareName;
 use fsrvp_proto::job::Failure;
 use fsrvp_snapshot::Choice;
 use rustix::fs::statvfs;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Least free space, in percent and in bytes, below which copies are in danger.
 const LEAST_PERCENT: u64 = 5;
@@ -16,7 +16,7 @@ pub(super) fn examine(chart: &mut Chart, patient: &Patient) {
     let bases = match patient.directory.bases() {
         Ok(bases) => bases,
         Err(failure) => {
-            let mend = format!("run: testparm -s {}", shown(&patient.config.smb_conf));
+            let mend = format!("run: testparm -s {}", quoted_path(&patient.config.smb_conf));
             return chart.problem("shares", failure.detail, mend);
         }
     };
@@ -27,6 +27,7 @@ pub(super) fn examine(chart: &mut Chart, patient: &Patient) {
             continue;
         }
         let found = patient.directory.lookup(base);
+        let directory = found.as_ref().map(|found| found.path.clone()).ok();
         let selected = found.and_then(|found| {
             let choice = choice_of(patient, base);
             let selected = patient
@@ -42,7 +43,7 @@ pub(super) fn examine(chart: &mut Chart, patient: &Patient) {
                     space(chart, base, &path);
                 }
             }
-            Err(failure) => refused(chart, base, &failure),
+            Err(failure) => refused(chart, base, directory.as_deref(), &failure),
         }
     }
     chart.ok(
@@ -60,19 +61,29 @@ fn choice_of(patient: &Patient, base: &ShareName) -> Choice {
     configured.map_or(Choice::Auto, |share| Choice::from(share.backend.as_str()))
 }
 
-fn refused(chart: &mut Chart, base: &ShareName, failure: &Failure) {
+fn refused(chart: &mut Chart, base: &ShareName, directory: Option<&Path>, failure: &Failure) {
+    const NESTED: &str = "is a subvolume of its own";
+    const MOUNTED: &str = "is mounted there";
     let message = format!("share {base} cannot be copied: {}", failure.detail);
-    if let Some(path) = path_before(&failure.detail, "is a subvolume of its own") {
-        let mend = format!(
-            "share the nested subvolume by itself, or turn it into a directory: mv {path} \
-             {path}.old && cp -a --reflink=auto {path}.old {path} && btrfs subvolume delete \
-             {path}.old"
-        );
+    let in_the_way = |reason| path_before(&failure.detail, reason, directory?);
+    if failure.detail.contains(NESTED) {
+        let mut mend =
+            "share the nested subvolume by itself, or turn it into a directory".to_owned();
+        if let Some(path) = in_the_way(NESTED) {
+            let old = quoted_path(&beside(&path));
+            let path = quoted_path(&path);
+            mend.push_str(&format!(
+                ": mv {path} {old} && cp -a --reflink=auto {old} {path} && btrfs subvolume delete {old}"
+            ));
+        }
         return chart.warning("nested_subvolume", message, mend);
     }
-    if let Some(path) = path_before(&failure.detail, "is mounted there") {
+    if failure.detail.contains(MOUNTED) {
         let message = format!("{message}; unmount it, or share it by itself");
-        let mend = format!("run: umount {path}");
+        let mend = match in_the_way(MOUNTED) {
+            Some(path) => format!("run: umount {}", quoted_path(&path)),
+            None => "unmount what the message names".to_owned(),
+        };
         return chart.warning("mount_below_share", message, mend);
     }
     let mend = format!(
@@ -82,13 +93,24 @@ fn refused(chart: &mut Chart, base: &ShareName, failure: &Failure) {
     chart.warning("no_backend", message, mend);
 }
 
-/// The path in the way: "btrfs: PATH: REASON" stands for each backend.
-fn path_before<'d>(detail: &'d str, reason: &str) -> Option<&'d str> {
+/// The same path with `.old` behind it.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".old");
+    PathBuf::from(name)
+}
+
+/// The path in the way: "btrfs: PATH: REASON" stands for each backend. Users choose the names below a share, ": "
+/// among them, and a command will be made of this: only a directory below the share's own is believed.
+fn path_before(detail: &str, reason: &str, share: &Path) -> Option<PathBuf> {
     let (before, _) = detail.split_once(reason)?;
     // The reason may have words before it: "tmpfs is mounted there".
     let (before, _) = before.rsplit_once(": ")?;
-    let path = before.rsplit_once(": ").map_or(before, |(_, path)| path);
-    path.starts_with('/').then_some(path)
+    let share = share.to_string_lossy();
+    let at = before.find(&format!("{}/", share.trim_end_matches('/')))?;
+    let path = PathBuf::from(before.get(at..)?);
+    let is_below = path.components().all(|part| part != Component::ParentDir);
+    (is_below && path.symlink_metadata().is_ok_and(|stat| stat.is_dir())).then_some(path)
 }
 
 fn space(chart: &mut Chart, base: &ShareName, path: &Path) {
@@ -116,18 +138,70 @@ fn space(chart: &mut Chart, base: &ShareName, path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::quoted;
+    use fsrvp_proto::job::FailureKind;
+    use std::fs;
+    use std::process::Command;
+
+    /// What the doctor says of a share with this directory in the way.
+    fn mended(share: &Path, path: &Path, reason: &str) -> (String, String) {
+        let detail = format!(
+            "{}: btrfs: {}: {reason}; zfs: {}: is on btrfs, not on ZFS",
+            shown(share),
+            shown(path),
+            shown(share)
+        );
+        let mut chart = Chart::new("FS");
+        let failure = Failure::new(FailureKind::Unsupported, detail);
+        refused(&mut chart, &ShareName::new("vm"), Some(share), &failure);
+        let finding = chart.findings.pop().unwrap();
+        (finding.check.to_owned(), finding.mend.unwrap())
+    }
+
+    /// Whoever may write to a share chooses the names in it.
+    #[test]
+    fn a_command_names_the_path_in_the_way_whatever_its_characters_and_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let share = place.path().join("vm");
+        for name in [
+            "plain",
+            "a b",
+            "a: /etc",
+            "a: b",
+            "a;reboot",
+            "it's",
+            "$(reboot)",
+            "-rf",
+            "a\nb",
+        ] {
+            let path = share.join(name);
+            fs::create_dir_all(&path).unwrap();
+            let (check, mend) = mended(&share, &path, "tmpfs is mounted there, below the share");
+            assert_eq!(check, "mount_below_share");
+            let command = mend.strip_prefix("run: umount ").unwrap();
+            // The shell makes one word of it, which is the path.
+            let words = Command::new("sh")
+                .args(["-c", &format!("printf '%s|' {command}")])
+                .output()
+                .unwrap();
+            let words = String::from_utf8(words.stdout).unwrap();
+            assert_eq!(words, format!("{}|", shown(&path)), "{mend}");
+            let (check, mend) = mended(&share, &path, "is a subvolume of its own");
+            assert_eq!(check, "nested_subvolume");
+            let old = quoted(format!("{}.old", shown(&path)));
+            assert!(mend.ends_with(&format!("delete {old}")), "{mend}");
+        }
+    }
 
     #[test]
-    fn the_path_in_the_way_is_the_one_that_is_mended() {
-        let nested = "/srv/vm: btrfs: /srv/vm/a b: is a subvolume of its own; zfs: /srv/vm: is on \
-                      btrfs, not on ZFS";
-        let path = path_before(nested, "is a subvolume of its own");
-        assert_eq!(path, Some("/srv/vm/a b"));
-        let mounted = "/srv/vm/mnt: tmpfs is mounted there, below the share";
-        assert_eq!(
-            path_before(mounted, "is mounted there"),
-            Some("/srv/vm/mnt")
-        );
-        assert_eq!(path_before(nested, "is mounted there"), None);
+    fn a_path_that_is_not_below_the_share_makes_no_command() {
+        let place = tempfile::tempdir().unwrap();
+        let share = place.path().join("vm");
+        fs::create_dir_all(&share).unwrap();
+        for path in [Path::new("/etc"), &share.join("gone"), &share.join("../vm")] {
+            let (check, mend) = mended(&share, path, "is a subvolume of its own");
+            assert_eq!(check, "nested_subvolume");
+            assert!(!mend.contains("mv "), "{mend}");
+        }
     }
 }

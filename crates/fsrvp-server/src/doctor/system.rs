@@ -1,6 +1,6 @@
 //! The system around: store, areas, mount namespaces, AppArmor; and what `--fix` can do.
 
-use super::{Chart, Patient, shown};
+use super::{Chart, Patient, quoted, quoted_path, shown};
 use crate::store::{RedbStore, StateStore as _};
 use crate::targets::StoreWithLists;
 use fsrvp_proto::Table;
@@ -49,10 +49,10 @@ impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path, mode) => {
-                write!(f, "run: install -d -m {mode:04o} {}", shown(path))
+                write!(f, "run: install -d -m {mode:04o} {}", quoted_path(path))
             }
-            Self::Mode(path, mode) => write!(f, "run: chmod {mode:04o} {}", shown(path)),
-            Self::Owner(path) => write!(f, "run: chown root {}", shown(path)),
+            Self::Mode(path, mode) => write!(f, "run: chmod {mode:04o} {}", quoted_path(path)),
+            Self::Owner(path) => write!(f, "run: chown root {}", quoted_path(path)),
         }
     }
 }
@@ -147,7 +147,7 @@ fn areas(chart: &mut Chart, run_dir: &Path) {
     }
     chart.ok(
         CHECK,
-        format!("{looked_at} directories of copies have their modes"),
+        format!("directories of copies have their modes: {looked_at}"),
     );
 }
 
@@ -203,8 +203,9 @@ fn apparmor(chart: &mut Chart, root: &Path, run_dir: &Path, smbd: &str) {
         return chart.ok(CHECK, "smbd's AppArmor profile lets it into the copies");
     }
     let message = format!("AppArmor confines smbd and does not let it into {run_dir}");
+    let line = quoted(format!("{run_dir}/** rwlk,"));
     let mend = format!(
-        "run: echo '{run_dir}/** rwlk,' >> {local} && apparmor_parser -r \
+        "run: echo {line} >> {local} && apparmor_parser -r \
          /etc/apparmor.d/usr.sbin.smbd"
     );
     chart.problem(CHECK, message, mend);

@@ -55,12 +55,15 @@ impl Entry {
     /// not. An empty `inner` is the root itself, as an entry of the directory above.
     ///
     /// # Errors
-    /// No such directory, a link on the way, or a root that cannot change in one step.
+    /// No such directory, or a link on the way.
     pub(crate) fn of(root: &Path, inner: &Path) -> Result<Self, Failure> {
         let real = root.canonicalize().map_err(failed("find", root))?;
-        let shown = real.join(inner);
+        // A joined nothing would end with a slash.
+        let shown = match inner.as_os_str().is_empty() {
+            true => real.clone(),
+            false => real.join(inner),
+        };
         let (base, below) = if inner.as_os_str().is_empty() {
-            check_root(&real)?;
             (real.parent(), Path::new(""))
         } else {
             (
@@ -107,11 +110,23 @@ impl Entry {
     }
 }
 
-/// A root that is mounted there, or is a subvolume, stays where it is.
-fn check_root(real: &Path) -> Result<(), Failure> {
+/// Whether this can be replaced in one step: the root of a mount, or of a subvolume, stays where it is.
+///
+/// # Errors
+/// It cannot.
+pub(crate) fn check_replaceable(target: &Entry) -> Result<(), Failure> {
     let mask = StatxFlags::BASIC_STATS;
-    let stat = statx(CWD, real, AtFlags::SYMLINK_NOFOLLOW, mask)
-        .map_err(|errno| failed("look at", real)(errno.into()))?;
+    let looked = statx(
+        &target.parent,
+        &target.name,
+        AtFlags::SYMLINK_NOFOLLOW,
+        mask,
+    );
+    let stat = match looked {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(failed("look at", &target.shown)(errno.into())),
+    };
     let is_mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     if is_mounted || stat.stx_ino == SUBVOLUME_ROOT {
         let what = if is_mounted {
@@ -121,7 +136,7 @@ fn check_root(real: &Path) -> Result<(), Failure> {
         };
         let text = format!(
             "{} is {what}, which cannot change places in one step: restore its entries one by one",
-            real.display()
+            target.shown.display()
         );
         return Err(Failure::new(Exit::Usage, text));
     }

@@ -3,6 +3,7 @@
 use super::segment;
 use super::show::{acted, resolve};
 use crate::screen::Screen;
+use crate::time::counted;
 use crate::{AdminClient, Exit, Failure};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -65,7 +66,13 @@ impl Delete {
             let answer: Value = client.request("DELETE", &format!("/v1/sets/{set}"), None)?;
             acted(screen, &answer, format!("set {set} is deleted"));
         } else if let Some(copy) = &self.what.copy {
-            let path = format!("/v1/copies/{}", segment(copy));
+            let id = copy.trim_matches(['{', '}']);
+            let is_hex = id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+            if id.len() != 36 || !is_hex {
+                let text = format!("{copy:?} is no id of a copy: `fsrvpctl show SET` has them");
+                return Err(Failure::new(Exit::Usage, text));
+            }
+            let path = format!("/v1/copies/{id}");
             let answer: Value = client.request("DELETE", &path, None)?;
             acted(screen, &answer, format!("copy {copy} is deleted"));
         } else if let Some([share, name]) = self.what.snapshot.as_deref() {
@@ -123,7 +130,7 @@ pub(crate) struct Prune {
     #[arg(long, value_parser = humantime::parse_duration)]
     age: Option<Duration>,
     /// Keep so many recovered copies of each share, in place of the configured rule
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
 }
 
@@ -140,11 +147,19 @@ impl Prune {
         for (server, pruned) in servers.into_iter().flatten() {
             let sets = pruned.get("sets").and_then(Value::as_array);
             let debts = pruned.get("debts").and_then(Value::as_u64);
-            screen.line(format!(
-                "{server}: {} sets go unless a client has them open, {} leftovers are tried again",
-                sets.map_or(0, Vec::len),
-                debts.unwrap_or_default()
-            ));
+            let debts = debts.and_then(|debts| usize::try_from(debts).ok());
+            let mut what = Vec::new();
+            if let Some(sets) = sets.filter(|sets| !sets.is_empty()) {
+                let sets = counted(sets.len(), "set");
+                what.push(format!("{sets} to end, unless a client has a copy open"));
+            }
+            if let Some(debts) = debts.filter(|debts| *debts > 0) {
+                what.push(format!("{} to remove at last", counted(debts, "leftover")));
+            }
+            if what.is_empty() {
+                what.push("no set is due, nothing is left over".to_owned());
+            }
+            screen.line(format!("{server}: {}", what.join("; ")));
         }
         Ok(())
     }

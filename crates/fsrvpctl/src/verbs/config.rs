@@ -2,7 +2,9 @@
 
 use super::show::acted;
 use crate::screen::{Screen, Tone};
+use crate::time::counted;
 use crate::{AdminClient, Exit, Failure};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -41,11 +43,8 @@ fn check(file: &std::path::Path, screen: &mut Screen) -> Result<(), Failure> {
     match fsrvp_server::config::Config::load(file) {
         Ok(config) => {
             let answer = json!({ "file": file, "valid": true, "servers": config.servers.len() });
-            let text = format!(
-                "{}: no errors, {} servers",
-                file.display(),
-                config.servers.len()
-            );
+            let servers = counted(config.servers.len(), "server");
+            let text = format!("{}: no errors, {servers}", file.display());
             acted(screen, &answer, text);
             Ok(())
         }
@@ -113,18 +112,21 @@ pub(crate) struct Log {
     level: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Level {
+    level: String,
+}
+
 impl Log {
     pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
-        let answer: Value = match &self.level {
+        let answer: Level = match &self.level {
             Some(level) => {
                 let body = json!({ "level": level });
                 client.request("PUT", "/v1/log", Some(&body))?
             }
             None => client.get("/v1/log")?,
         };
-        let level = answer.get("level").and_then(Value::as_str);
-        let text = level.unwrap_or("?").to_owned();
-        acted(screen, &answer, text);
+        acted(screen, &json!({ "level": answer.level }), answer.level);
         Ok(())
     }
 }

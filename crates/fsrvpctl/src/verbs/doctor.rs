@@ -28,20 +28,31 @@ impl Doctor {
     pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
         let config = Config::load(&self.config)
             .map_err(|error| Failure::new(Exit::Found, error.to_string()))?;
-        let sets: Option<Sets> = client.get("/v1/sets").ok();
+        must_see_all(&config)?;
+        let sets: Option<Sets> = match client.get("/v1/sets") {
+            Ok(sets) => Some(sets),
+            // Whoever may not ask would be told that nothing runs.
+            Err(error) if error.is_permission() => return Err(error.into()),
+            Err(_) => None,
+        };
         let daemon = client.peer();
         let mut findings = examine(&config, daemon, |server| {
             Some(known(sets.as_ref()?.servers.get(server)?))
         });
         let mut mended = Vec::new();
         if self.fix {
-            findings.retain(
+            findings.retain_mut(
                 |finding| match finding.fix.as_ref().map(|fix| fix.apply()) {
                     Some(Ok(())) => {
                         mended.push(finding.clone());
                         false
                     }
-                    Some(Err(_)) | None => true,
+                    Some(Err(error)) => {
+                        let why = format!("; it could not be mended: {error}");
+                        finding.message.push_str(&why);
+                        true
+                    }
+                    None => true,
                 },
             );
         }
@@ -57,7 +68,10 @@ impl Doctor {
         if bad == 0 {
             return Ok(());
         }
-        let text = format!("{bad} things need mending");
+        let text = match bad {
+            1 => "1 thing needs mending".to_owned(),
+            _ => format!("{bad} things need mending"),
+        };
         Err(Failure::new(Exit::Found, text))
     }
 
@@ -90,6 +104,19 @@ impl Doctor {
             screen.toned("nothing is wrong", Tone::Good);
         }
     }
+}
+
+/// Beside a Samba most of what is looked at is root's: whoever else looked would find fault with what is well.
+fn must_see_all(config: &Config) -> Result<(), Failure> {
+    let beside_samba = config
+        .servers
+        .iter()
+        .any(|server| server.static_shares.is_none());
+    if rustix::process::geteuid().is_root() || !beside_samba {
+        return Ok(());
+    }
+    let text = "the doctor looks at what only root may see: run it as root";
+    Err(Failure::new(Exit::Unreachable, text))
 }
 
 fn known(server: &super::model::Server) -> KnownCopies {

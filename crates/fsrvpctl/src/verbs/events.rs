@@ -35,6 +35,14 @@ struct Answer {
     events: Vec<Event>,
 }
 
+/// The same, events as programs are given them.
+#[derive(Debug, Deserialize)]
+struct Told {
+    events: Vec<Value>,
+    /// Number of the newest event that there is.
+    last: u64,
+}
+
 impl Events {
     pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
         let mut path = format!("/v1/events?limit={}", self.limit);
@@ -43,7 +51,12 @@ impl Events {
         }
         super::ask(client, screen, &path, |screen, answer: Answer| {
             if answer.events.is_empty() {
-                screen.line("no events since the daemon was started");
+                let of = if self.set.is_some() {
+                    " of that set"
+                } else {
+                    ""
+                };
+                screen.line(format!("no events{of} since the daemon was started"));
             }
             render(screen, &answer.events, true);
         })
@@ -53,24 +66,16 @@ impl Events {
 impl Watch {
     /// Shows events until somebody ends it. A daemon that was restarted counts anew.
     pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
-        let newest: Value = client.get("/v1/events?limit=0")?;
-        let mut after = newest
-            .get("last")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
+        let newest: Told = client.get("/v1/events?limit=0")?;
+        let mut after = newest.last;
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
-            let answer: Value = client.get(&format!("/v1/events?after={after}&wait={WAIT}"))?;
-            let last = answer
-                .get("last")
-                .and_then(Value::as_u64)
-                .unwrap_or_default();
-            if last < after {
+            let told: Told = client.get(&format!("/v1/events?after={after}&wait={WAIT}"))?;
+            if told.last < after {
                 after = 0;
                 continue;
             }
-            let events = answer.get("events").and_then(Value::as_array);
-            for event in events.into_iter().flatten() {
+            for event in &told.events {
                 if left == 0 {
                     break;
                 }
@@ -82,7 +87,7 @@ impl Watch {
                     render(screen, std::slice::from_ref(&event), true);
                 }
             }
-            after = after.max(last);
+            after = after.max(told.last);
             if screen.finish().is_err() {
                 return Ok(());
             }

@@ -25,13 +25,19 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn run(&self, client: &AdminClient, screen: &mut Screen) -> Result<(), Failure> {
         let mut answers = Map::new();
+        let mut unanswered = None;
         // None of it holds a password, key or ticket: the daemon has none to show, and files with
         // secrets are named and not read.
         for path in fsrvp_server::admin::overviews() {
             // A daemon that does not run is a finding, not an obstacle.
             let answer = match client.get::<Value>(path) {
                 Ok(answer) => answer,
-                Err(error) => json!({ "not_answered": error.to_string() }),
+                Err(error) => {
+                    let why = error.to_string();
+                    let value = json!({ "not_answered": why });
+                    unanswered.get_or_insert(why);
+                    value
+                }
             };
             answers.insert(path.to_owned(), answer);
         }
@@ -53,7 +59,13 @@ impl Report {
             "doctor": super::doctor::for_report(client),
         });
         let failed = |error: std::io::Error| {
-            let text = format!("{}: {error}", self.file.display());
+            let file = self.file.display();
+            let text = match error.kind() {
+                std::io::ErrorKind::AlreadyExists => {
+                    format!("{file} exists already and is left alone: give another name")
+                }
+                _ => format!("cannot write {file}: {error}"),
+            };
             Failure::new(Exit::Failed, text)
         };
         let file = std::fs::OpenOptions::new()
@@ -63,8 +75,11 @@ impl Report {
             .open(&self.file)
             .map_err(failed)?;
         serde_json::to_writer_pretty(file, &report).map_err(|error| failed(error.into()))?;
-        let answer = json!({ "file": self.file });
-        let text = format!("{} is written; it holds no secrets", self.file.display());
+        let answer = json!({ "file": self.file, "not_answered": unanswered });
+        let mut text = format!("{} is written; it holds no secrets", self.file.display());
+        if let Some(why) = unanswered {
+            text.push_str(&format!("\nthe daemon's part is missing: {why}"));
+        }
         super::show::acted(screen, &answer, text);
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use super::segment;
 use super::show::acted;
-use crate::bring_back::{Entry, Restored, bring_back, inside, open_over_smb};
+use crate::bring_back::{Entry, Restored, bring_back, check_replaceable, inside, open_over_smb};
 use crate::screen::Screen;
+use crate::time::counted;
 use crate::{AdminClient, Exit, Failure};
 use serde::Deserialize;
 use serde_json::json;
@@ -62,7 +63,19 @@ impl Restore {
         }
         let mut known = self.ask(client)?;
         let source = self.source(&mut known)?;
-        let source = Entry::of(&source.path, &inner)?;
+        must_be_root()?;
+        let from = source.name;
+        let missing = || {
+            let text = format!("{from} has no {}", inner.display());
+            Failure::new(Exit::NotFound, text)
+        };
+        let source = match Entry::of(&source.path, &inner) {
+            Err(failure) if failure.exit == Exit::NotFound => return Err(missing()),
+            found => found?,
+        };
+        if !source.exists() {
+            return Err(missing());
+        }
         let mut target = Entry::of(&known.path, &inner)?;
         if let Some(name) = to {
             target = target.beside(name.as_os_str());
@@ -71,6 +84,7 @@ impl Restore {
                 return Err(Failure::new(Exit::BadState, text));
             }
         }
+        check_replaceable(&target)?;
         self.check_unused(&target)?;
         // Long work: by now somebody may have opened it.
         let Restored { files, left } = bring_back(&source, &target, || self.check_unused(&target))?;
@@ -78,7 +92,9 @@ impl Restore {
         let mut answer = json!({
             "server": known.server, "source": source, "target": target, "files": files
         });
-        let mut text = format!("{} is restored: {files} files", target.display());
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        let files = counted(files, "file");
+        let mut text = format!("{} is restored: {files}", target.display());
         if let (Some(left), Some(answer)) = (left, answer.as_object_mut()) {
             text.push_str(&format!(
                 "\nwhat was there before still lies beside it, and goes with the next restore there \
@@ -129,7 +145,7 @@ impl Restore {
         if self.while_open {
             return Ok(());
         }
-        match open_over_smb(target.shown()) {
+        match open_over_smb(target.shown())? {
             None => Ok(()),
             Some((process, file)) => {
                 let text = format!(
@@ -141,6 +157,17 @@ impl Restore {
             }
         }
     }
+}
+
+/// Owners, access lists and the files that SMB clients have open are root's affair: whoever else restored would
+/// lose the former without a word, and not see the latter.
+fn must_be_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let text =
+        "only root can give files back to their owners, with their access lists: run it as root";
+    Err(Failure::new(Exit::Unreachable, text))
 }
 
 fn one_name(name: &Path) -> Result<PathBuf, Failure> {

@@ -1,7 +1,7 @@
 //! `fsrvpctl space`
 
 use crate::screen::{Cell, Screen};
-use crate::time::bytes;
+use crate::time::{bytes, counted};
 use crate::{AdminClient, Failure};
 use serde::Deserialize;
 
@@ -41,15 +41,20 @@ fn render(screen: &mut Screen, space: &Space) {
     if space.volumes.is_empty() && space.items.is_empty() {
         screen.line("no share lies on a volume that can be copied");
     }
-    for (number, volume) in space.volumes.iter().enumerate() {
+    let mut volumes: Vec<_> = space.volumes.iter().collect();
+    volumes.sort_by(|a, b| a.shares.cmp(&b.shares));
+    for (number, volume) in volumes.into_iter().enumerate() {
         if number > 0 {
             screen.blank();
         }
         screen.heading(format!("volume of {}", volume.shares.join(", ")));
         let (free, total) = (bytes(volume.free_bytes), bytes(volume.total_bytes));
         screen.line(format!(
-            "  {free} of {total} free, {} snapshots",
-            volume.snapshots
+            "  {free} of {total} free, {}",
+            counted(
+                usize::try_from(volume.snapshots).unwrap_or(usize::MAX),
+                "snapshot"
+            )
         ));
         let items = space
             .items

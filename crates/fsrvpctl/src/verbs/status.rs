@@ -55,7 +55,9 @@ fn render_server(screen: &mut Screen, server: &Server, now: SystemTime) {
     if server.sets.is_empty() {
         screen.line("  no shadow copy sets");
     }
-    for set in &server.sets {
+    let mut sets: Vec<_> = server.sets.iter().collect();
+    sets.sort_by(|a, b| a.started.cmp(&b.started));
+    for set in sets {
         let age = ago(&set.changed, now);
         let text = format!(
             "  set {} {} {age}: {}",

@@ -57,7 +57,7 @@ pub(crate) fn each_failure_has_its_words_and_its_code() {
                 "other",
             ],
             4,
-            "there is no share docs",
+            "no server \"other\"; there are: LAB",
         ),
         (&["targets", "list", "docs"], 4, "docs has no file list"),
         (&["targets", "clear", "docs"], 4, "docs has no file list"),
