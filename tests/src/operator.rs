@@ -67,11 +67,19 @@ impl Backup {
     /// # Errors
     /// When there is no runtime.
     pub fn of(lab: &Lab, shares: &[&str]) -> Result<Self, Failed> {
+        Self::at(lab.pipe(), shares)
+    }
+
+    /// The same on the pipe socket of an agent that no laboratory has started.
+    ///
+    /// # Errors
+    /// When there is no runtime.
+    pub fn at(socket: PathBuf, shares: &[&str]) -> Result<Self, Failed> {
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
-            socket: lab.pipe(),
+            socket,
             client: None,
             shares: shares.iter().map(|share| (*share).to_owned()).collect(),
             wait_ms: WAIT_MS,
