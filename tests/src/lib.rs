@@ -29,4 +29,4 @@ pub use injection::Injection;
 pub use judge::Judge;
 pub use root::{Booted, Root, Service, package};
 pub use suite::{Case, CaseResult, Suite, fail};
-pub use system::{debian, debian_in_domain, debian_to_install};
+pub use system::{debian, debian_in_domain, debian_to_install, faketime_library};

@@ -1,6 +1,7 @@
 //! Roots of other Debian releases, made once and kept below the target directory.
 
 use fsrvp_testkit::{Error, Run, programs};
+use libtest_mimic::Failed;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,4 +80,16 @@ fn made(name: &str, release: &str, packages: &str) -> Result<PathBuf, Error> {
     }
     fs::write(&list, packages).map_err(Error::file(&list))?;
     Ok(root)
+}
+
+/// `libfaketime` of Debian, for programs with threads.
+///
+/// # Errors
+/// It is not installed.
+pub fn faketime_library() -> Result<PathBuf, Failed> {
+    let mut places = fs::read_dir("/usr/lib")?
+        .flatten()
+        .map(|place| place.path().join("faketime/libfaketimeMT.so.1"));
+    let found = places.find(|path| path.exists());
+    found.ok_or_else(|| Failed::from("libfaketime is not there: install faketime"))
 }

@@ -2,8 +2,17 @@
 //! removal and purge with living copies. Upgrades are in `upgrade.rs`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a JSON value without a field is null"
+)]
 
+use fsrvp_testkit::until;
 use fsrvp_tests::{FileServer, guide};
+use std::time::Duration;
+
+/// For what follows behind a call.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the guide promises.
 const MOST_COMMANDS: usize = 10;
@@ -53,6 +62,7 @@ fn debian_12() {
         "{score}"
     );
     other_pages(&server);
+    told_to_the_journal(&server);
     sealed_within_the_units_limits(&server);
     removed_with_living_copies(&server);
     by_hand(&server);
@@ -87,6 +97,146 @@ fn other_pages(server: &FileServer) {
         .unwrap();
     let list = page("docs/backends.md", "file-list");
     assert!(list.contains("vm2/disk.vhdx"), "{list}");
+}
+
+/// The events that Windows and ONTAP have, as a real journald gives them: ids that never change, and their fields.
+fn told_to_the_journal(server: &FileServer) {
+    let good = |command: &str| server.good(command).unwrap();
+    good(
+        "cp /etc/fsrvpd.toml fsrvpd.toml.before
+         mkdir -p /srv/slow && touch /srv/slow/file
+         printf '[slow]\npath = /srv/slow\n' >>/etc/samba/smb.conf
+         smbcontrol smbd reload-config
+         cat >/usr/local/bin/slow <<'END'
+#!/bin/sh
+[ \"$1\" != commit ] || sleep 11
+exec /usr/share/doc/fsrvpd/examples/backends/reflink-tree \"$@\"
+END
+         chmod 755 /usr/local/bin/slow
+         sed -i '0,/^\\[\\[server\\]\\]/s//&\\nshort_timer = \"5s\"\\nlong_timer = \"5s\"/' /etc/fsrvpd.toml
+         cat >>/etc/fsrvpd.toml <<'END'
+[[server.exec]]
+name = \"slow\"
+command = [\"/usr/local/bin/slow\"]
+limits = { commit = \"30s\" }
+[[server.share]]
+name = \"slow\"
+backend = \"slow\"
+END
+         fsrvpd --config /etc/fsrvpd.toml --check-config
+         systemctl restart fsrvpd",
+    );
+    // Nobody completes it.
+    good(&FileServer::rpc("fss_create_expose backup rw projects"));
+    let silent = last_set(server);
+    let committed = entry(server, "fsrvp.set.committed", &silent);
+    told(&committed, &[("FSRVP_EVENT_ID", "4089"), ("PRIORITY", "6")]);
+    assert!(
+        committed["FSRVP_MILLISECONDS"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .is_ok()
+    );
+    let aborted = entry(server, "cifs.shadowcopy.abort", &silent);
+    told(
+        &aborted,
+        &[
+            ("FSRVP_REASON", "timed_out"),
+            ("FSRVP_IDLE_MINUTES", "0"),
+            ("PRIORITY", "4"),
+        ],
+    );
+    assert!(
+        aborted["FSRVP_IDLE_SECONDS"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            >= 5
+    );
+    // The cut takes more than ten seconds, and is undone.
+    let slow = FileServer::rpc("fss_create_expose backup ro slow");
+    let refused = server.shell(&slow).unwrap();
+    assert!(!refused.text().contains("exposed as"), "{}", refused.text());
+    let failed = entry(server, "cifs.shadowcopy.failure", "");
+    told(
+        &failed,
+        &[
+            ("FSRVP_OPERATION", "commit"),
+            ("FSRVP_SHARE", "slow"),
+            ("FSRVP_STATUS", "0x80042314 VSS_E_HOLD_WRITES_TIMEOUT"),
+            ("PRIORITY", "4"),
+        ],
+    );
+    for field in [
+        "FSRVP_SET",
+        "FSRVP_CLIENT_SET",
+        "FSRVP_COPY",
+        "FSRVP_CLIENT_COPY",
+    ] {
+        assert_eq!(
+            failed[field].as_str().unwrap().len(),
+            36,
+            "{field}: {failed}"
+        );
+    }
+    assert!(!failed["FSRVP_REASON"].as_str().unwrap().is_empty());
+    let set = failed["FSRVP_SET"].as_str().unwrap();
+    let late = entry(server, "fsrvp.commit.slow", set);
+    told(&late, &[("FSRVP_EVENT_ID", "4364"), ("PRIORITY", "4")]);
+    // What the operator's own tool has of it.
+    let shown = good(&format!("fsrvpctl events --set {set}"));
+    assert!(
+        shown.contains("4364") && shown.contains("commit"),
+        "{shown}"
+    );
+    good(
+        "mv fsrvpd.toml.before /etc/fsrvpd.toml
+         sed -i '/^\\[slow\\]/,$d' /etc/samba/smb.conf
+         smbcontrol smbd reload-config
+         systemctl restart fsrvpd",
+    );
+}
+
+/// The newest entry of an event, of a set if one is given, once it is there.
+fn entry(server: &FileServer, event: &str, set: &str) -> serde_json::Value {
+    let of = if set.is_empty() {
+        String::new()
+    } else {
+        format!("FSRVP_SET={set}")
+    };
+    let look = || {
+        let listed = server.shell(&format!(
+            "journalctl --no-pager -n 1 -o json FSRVP_EVENT={event} {of}"
+        ))?;
+        Ok::<_, fsrvp_testkit::Error>(serde_json::from_str(listed.stdout.trim()).ok())
+    };
+    let found: Option<serde_json::Value> = until(PATIENCE, look).unwrap();
+    let found = found.unwrap_or_else(|| unreachable!("{event} is not in the journal"));
+    // The id of the handbook.
+    let page = guide::text("docs/events.md").unwrap();
+    let row = page
+        .lines()
+        .find(|line| line.starts_with(&format!("| `{event}` |")))
+        .unwrap();
+    let id = row.rsplit('`').nth(1).unwrap().to_owned();
+    told(
+        &found,
+        &[
+            ("MESSAGE_ID", &id),
+            ("FSRVP_EVENT", event),
+            ("SYSLOG_IDENTIFIER", "fsrvpd"),
+            ("_SYSTEMD_UNIT", "fsrvpd.service"),
+        ],
+    );
+    found
+}
+
+fn told(entry: &serde_json::Value, fields: &[(&str, &str)]) {
+    for (name, value) in fields {
+        assert_eq!(entry[*name], *value, "{name}: {entry}");
+    }
 }
 
 /// Without the package, on the server that had it: from a directory with what a clone has after its build.

@@ -3,31 +3,21 @@
 use crate::room::Room;
 use fsrvp_testkit::{Lab, MinAuthLevel, comes_true, process, unix_http_get};
 use fsrvp_tests::operator::Step;
-use fsrvp_tests::{CaseResult, fail};
-use libtest_mimic::Failed;
+use fsrvp_tests::{CaseResult, fail, faketime_library};
 use rustix::process::Signal;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// `libfaketime` of Debian, for programs with threads.
-fn library() -> Result<PathBuf, Failed> {
-    let mut places = fs::read_dir("/usr/lib")?
-        .flatten()
-        .map(|place| place.path().join("faketime/libfaketimeMT.so.1"));
-    let found = places.find(|path| path.exists());
-    found.ok_or_else(|| Failed::from("libfaketime is not there: install faketime"))
-}
 
 /// The wall clock jumps forward by a day and back by two, in the middle of a backup, where sets go
 /// by their age: no deadline notices, no set goes, and the operator is told each time.
 pub(crate) fn jumps(lab: &Lab) -> CaseResult {
     lab.reconfigure(MinAuthLevel::None, &["retention = { age = \"12h\" }"])?;
     lab.stop_agent(false)?;
-    let (clock, library) = (lab.dir().join("clock"), library()?);
+    let (clock, library) = (lab.dir().join("clock"), faketime_library()?);
     fs::write(&clock, "+0\n")?;
     let environment = [
         ("LD_PRELOAD", &*library.to_string_lossy()),

@@ -18,18 +18,18 @@ use std::time::Duration;
 
 /// What the doctor says is wrong.
 #[derive(Debug, Clone)]
-struct Finding {
+pub(crate) struct Finding {
     check: String,
     message: String,
-    mend: String,
+    pub(crate) mend: String,
 }
 
-struct Doctor<'a> {
-    lab: &'a Lab,
+pub(crate) struct Doctor<'a> {
+    pub(crate) lab: &'a Lab,
 }
 
 /// Lays overlays above the directories that a script is about to change.
-const OVERLAYS: &str = r"
+pub(crate) const OVERLAYS: &str = r"
 mkdir -p $ROOM; mount -t tmpfs none $ROOM
 for place in usr etc var/lib/dpkg; do
     mkdir -p $ROOM/$place/upper $ROOM/$place/work
@@ -44,7 +44,7 @@ impl Doctor<'_> {
     }
 
     /// What is wrong, after `script` was run in a mount namespace of its own.
-    fn finds_after(&self, script: &str, more: &[&str]) -> Result<Vec<Finding>, Failed> {
+    pub(crate) fn finds_after(&self, script: &str, more: &[&str]) -> Result<Vec<Finding>, Failed> {
         let script = format!("set -e\n{{\n{script}\n:\n}} >&2\nexec \"$@\"");
         let program = programs::program("fsrvpctl")?;
         let room = self.lab.dir().join("doctor");
@@ -80,13 +80,13 @@ impl Doctor<'_> {
             .collect())
     }
 
-    fn finds(&self) -> Result<Vec<Finding>, Failed> {
+    pub(crate) fn finds(&self) -> Result<Vec<Finding>, Failed> {
         self.finds_after("", &[])
     }
 
     /// Sees that nothing of the kind is found, breaks it, sees that it is found with a way to mend
     /// it, goes that way, and sees that it is gone.
-    fn case(
+    pub(crate) fn case(
         &self,
         what: (&str, &str),
         broken: impl FnOnce() -> CaseResult,
@@ -102,14 +102,19 @@ impl Doctor<'_> {
     }
 
     /// The same by scripts in a namespace; the command that is named runs there, too.
-    fn script(&self, what: (&str, &str), whole: &str, broken: &str) -> Result<String, Failed> {
+    pub(crate) fn script(
+        &self,
+        what: (&str, &str),
+        whole: &str,
+        broken: &str,
+    ) -> Result<String, Failed> {
         absent(&self.finds_after(whole, &[])?, what)?;
         let broken = format!("{whole}\n{broken}");
         let found = present(&self.finds_after(&broken, &[])?, what)?;
         Ok(format!("{broken}\n{}", command(&found.mend)))
     }
 
-    fn script_mended(
+    pub(crate) fn script_mended(
         &self,
         what: (&str, &str),
         whole: &str,
@@ -128,21 +133,21 @@ fn find<'f>(findings: &'f [Finding], (check, words): (&str, &str)) -> Option<&'f
         .find(|found| found.check == check && found.message.contains(words))
 }
 
-fn present(findings: &[Finding], what: (&str, &str)) -> Result<Finding, Failed> {
+pub(crate) fn present(findings: &[Finding], what: (&str, &str)) -> Result<Finding, Failed> {
     let found = find(findings, what).filter(|found| !found.mend.is_empty());
     found
         .cloned()
         .ok_or_else(|| format!("{what:?} is not found: {findings:#?}").into())
 }
 
-fn absent(findings: &[Finding], what: (&str, &str)) -> CaseResult {
+pub(crate) fn absent(findings: &[Finding], what: (&str, &str)) -> CaseResult {
     match find(findings, what) {
         Some(found) => fail(format!("{what:?} is found: {found:?}")),
         None => Ok(()),
     }
 }
 
-fn command(mend: &str) -> &str {
+pub(crate) fn command(mend: &str) -> &str {
     mend.strip_prefix("run: ").unwrap_or(mend)
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod doctor;
+mod elsewhere;
 mod restore;
 
 use fsrvp_testkit::{AgentKind, Lab, LabOptions, Run, ShareKey, unix_http, unix_http_get};
@@ -40,6 +41,14 @@ fn main() -> ExitCode {
             "what_a_client_has_open_is_not_replaced_unasked",
             restore::open_over_smb,
         )
+        .case(
+            "a_disk_that_fails_in_the_middle_of_a_restore_is_told",
+            restore::failing_disk,
+        )
+        .case(
+            "the_doctor_does_not_wait_for_a_tool_that_hangs",
+            elsewhere::hanging_tool,
+        )
         .case("an_operator_ends_what_a_client_left", acts)
         .case("space_is_told", space)
         .case("the_doctor_finds_what_was_broken_in_samba", doctor::samba)
@@ -50,6 +59,15 @@ fn main() -> ExitCode {
             doctor::system,
         )
         .case("the_doctor_finds_what_is_left_over", doctor::leftovers)
+        .case("the_doctor_finds_a_profile_in_the_way", elsewhere::apparmor)
+        .case(
+            "the_doctor_finds_what_is_old_and_a_clock_that_is_behind",
+            elsewhere::clock,
+        )
+        .case(
+            "the_doctor_finds_a_table_of_a_newer_version",
+            elsewhere::newer_table,
+        )
         .case("the_start_of_the_daemon_says_the_same", doctor::start)
         .and_nothing_is_left()
         .run()

@@ -272,3 +272,70 @@ pub(crate) fn open_over_smb(lab: &Lab) -> CaseResult {
     fs::remove_file(&file)?;
     copied.delete()
 }
+
+/// The disk says that what was written is not durable: before the exchange nothing has changed, and behind it what was
+/// there before is kept, and said where.
+pub(crate) fn failing_disk(lab: &Lab) -> CaseResult {
+    let share = lab.share(ShareKey::B);
+    let file = share.path.join("on-a-bad-disk");
+    fs::write(&file, "old")?;
+    let copied = Copied::of(lab, share.name)?;
+    fs::write(&file, "new")?;
+    let with_error_at = |sync: u32| -> Result<String, Failed> {
+        let fault = format!("inject=syncfs:error=EIO:when={sync}");
+        let output = Run::new("strace")
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=syncfs",
+                "-e",
+                &fault,
+            ])
+            .arg(programs::program("fsrvpctl")?)
+            .arg("--socket")
+            .arg(lab.admin_socket())
+            .args([
+                "restore",
+                share.name,
+                "on-a-bad-disk",
+                "--copy",
+                &copied.name,
+            ])
+            .output()?;
+        if output.status.code() != Some(1) {
+            return fail(format!("{}: {}", output.status, output.text()));
+        }
+        let said: Vec<_> = output.stderr.split_whitespace().collect();
+        Ok(said.join(" "))
+    };
+    let said = with_error_at(1)?;
+    if fs::read_to_string(&file)? != "new" || !beside(&share.path)?.is_empty() {
+        return fail(format!("the share was changed although {said}"));
+    }
+    let said = with_error_at(2)?;
+    let (_, kept) = said
+        .split_once("what was there before is kept as ")
+        .ok_or_else(|| Failed::from(format!("it is not said what is kept: {said}")))?;
+    let kept = PathBuf::from(kept.replace(' ', ""));
+    let of_before =
+        fs::read_to_string(&kept).map_err(|error| format!("{}: {error}", kept.display()))?;
+    if fs::read_to_string(&file)? != "old" || of_before != "new" {
+        return fail(format!("the share and {} are mixed up", kept.display()));
+    }
+    // With a disk that is well it goes on, and takes nothing away that was promised to be kept.
+    fs::write(&file, "newer")?;
+    copied.restore(share.name, "on-a-bad-disk")?.check()?;
+    if fs::read_to_string(&file)? != "old" || fs::read_to_string(&kept)? != "new" {
+        return fail("the next restore took what was kept, or restored nothing");
+    }
+    let room = kept.parent().filter(|room| *room != share.path);
+    match room {
+        Some(room) => fs::remove_dir_all(room)?,
+        None => fs::remove_file(&kept)?,
+    }
+    fs::remove_file(&file)?;
+    copied.delete()
+}
