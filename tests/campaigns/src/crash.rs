@@ -15,6 +15,7 @@ use figures::Figures;
 use fsrvp_testkit::{Random, Run, Share, ShareKey};
 use std::fs;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +32,18 @@ const MOUNTING: &str = ".mount.";
 const BEGINNING: &str = "store.begin.";
 /// Points that are passed only when a share has to be offered again.
 const OFFERING: &str = "recovery.publish.";
+/// Points that every start passes.
+const RECOVERING: &str = "recovery.";
+/// Points that one life of the agent does not pass twice.
+const ONCE: [&str; 4] = [
+    BEGINNING,
+    "recovery.look.",
+    "recovery.store.",
+    "recovery.reach.",
+];
+/// Points that are passed only when a copy goes, and only when a writable one is sealed.
+const REMOVING: [&str; 4] = ["delete", "remove", "withdraw", "unlink"];
+const SEALING: [&str; 2] = ["seal", "read_only"];
 
 pub(crate) fn run(arguments: &Crash, fsrvpd: &Path) -> Outcome {
     let backend = arguments.backend;
@@ -87,7 +100,7 @@ impl Campaign {
             .walker
             .random
             .chance(3, 5)
-            .then(|| self.figures.rarest_point(&mut self.walker.random));
+            .then(|| self.figures.rarest_point("", &mut self.walker.random));
         match point {
             Some(point) => self.crash_at(point)?,
             None => match self.walker.random.below(4) {
@@ -96,9 +109,13 @@ impl Campaign {
                 _ => self.kill_in_walk()?,
             },
         }
-        if self.walker.random.chance(1, 5) {
-            self.now.push_str("; then killed while starting");
-            self.kill_while_starting()?;
+        match self.walker.random.below(5) {
+            0 => {
+                self.now.push_str("; then killed while starting");
+                self.kill_while_starting()?;
+            }
+            1 | 2 => self.crash_in_recovery()?,
+            _ => {}
         }
         self.walker.stage.start()?;
         let view = self.walker.stage.settle()?;
@@ -116,33 +133,16 @@ impl Campaign {
 
     /// Starts the agent so that it crashes at a point, and walks until it does.
     fn crash_at(&mut self, point: &'static str) -> Outcome {
-        let time = if self.walker.random.chance(1, 3) {
-            2
-        } else {
-            1
-        };
+        let once = ONCE.iter().any(|once| point.starts_with(once));
+        let second = self.walker.random.chance(1, 3) && !once;
+        let time = if second { 2 } else { 1 };
         self.now = format!("crash at {point}:{time}");
         if point.starts_with(BEGINNING) {
             self.walker.delete_everything()?;
         }
         self.walker.stage.kill(false)?;
-        let kept = self
-            .walker
-            .ledger
-            .sets
-            .iter()
-            .find(|(_, set)| set.status == Status::Recovered);
-        if point.starts_with(OFFERING)
-            && let Some((_, set)) = kept
-        {
-            for copy in &set.copies {
-                let name = self.walker.stage.exposed_name(copy.id, copy.base);
-                Run::new("net")
-                    .arg("-s")
-                    .arg(self.walker.stage.lab.smb_conf())
-                    .args(["conf", "delshare", &name])
-                    .check()?;
-            }
+        if point.starts_with(OFFERING) {
+            self.take_shares_away()?;
         }
         if point.contains(MOUNTING) {
             let stage = &self.walker.stage;
@@ -162,11 +162,11 @@ impl Campaign {
                 break;
             }
             let mut plan = Plan::full(self.walker.stage.bases.len(), &mut self.walker.random);
-            if ["delete", "remove", "withdraw", "unlink"]
-                .iter()
-                .any(|word| point.contains(word))
-            {
+            if REMOVING.iter().any(|word| point.contains(word)) {
                 plan.ending = Ending::Delete;
+            }
+            if SEALING.iter().any(|word| point.contains(word)) {
+                plan = plan.writable();
             }
             match self.walker.walk(&plan) {
                 Ok(()) => {}
@@ -174,14 +174,56 @@ impl Campaign {
                 Err(Halt::Broken(error)) => return Err(error),
             }
         }
+        self.has_crashed(point, status, IDLE)
+    }
+
+    /// The restart crashes in its turn, in the recovery from what has ended the agent.
+    fn crash_in_recovery(&mut self) -> Outcome {
+        let random = &mut self.walker.random;
+        let point = self.figures.rarest_point(RECOVERING, random);
+        self.now.push_str(&format!("; then crash at {point}"));
+        if point.starts_with(OFFERING) {
+            self.take_shares_away()?;
+        }
+        self.walker.stage.spawn(&[("FSRVP_CRASH_AT", point)], &[])?;
+        let status = self.walker.stage.wait_serving()?;
+        self.has_crashed(point, status, "start")
+    }
+
+    /// Counts the end of an agent that was to crash at a point; one that has not is killed in `phase`.
+    fn has_crashed(
+        &mut self,
+        point: &'static str,
+        status: Option<ExitStatus>,
+        phase: &'static str,
+    ) -> Outcome {
         match status {
             Some(status) if stage::crashed(status) => self.figures.crashed_at(point),
             Some(status) => return Err(format!("the agent ended: {status}").into()),
             None => {
                 self.now.push_str(", which it did not pass");
-                self.figures.killed_in(IDLE);
+                self.figures.killed_in(phase);
                 self.walker.stage.kill(false)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes the shares of a kept set from Samba's registry while no agent runs.
+    fn take_shares_away(&self) -> Outcome {
+        let Walker { ledger, stage, .. } = &self.walker;
+        let kept = ledger
+            .sets
+            .values()
+            .find(|set| set.status == Status::Recovered);
+        for copy in kept.into_iter().flat_map(|set| &set.copies) {
+            let name = stage.exposed_name(copy.id, copy.base);
+            // One whose deletion was under way may have gone already.
+            Run::new("net")
+                .arg("-s")
+                .arg(stage.lab.smb_conf())
+                .args(["conf", "delshare", &name])
+                .output()?;
         }
         Ok(())
     }

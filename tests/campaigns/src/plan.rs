@@ -1,11 +1,13 @@
 //! What a client does with a set.
 
+use crate::invariants::AUTO_RECOVERY;
 use fsrvp_testkit::Random;
 
 /// ATTR_PERSISTENT contexts and others: backup, file share backup, NAS rollback, app rollback.
 const CONTEXTS: [u32; 4] = [0x00, 0x09, 0x10, 0x19];
 /// Alone, NO_AUTO_RECOVERY, AUTO_RECOVERY twice: it has most to do.
-const RECOVERY: [u32; 4] = [0, 0x02, 0x0040_0000, 0x0040_0000];
+const RECOVERY: [u32; 4] = [0, NO_AUTO_RECOVERY, AUTO_RECOVERY, AUTO_RECOVERY];
+const NO_AUTO_RECOVERY: u32 = 0x02;
 
 /// How a walk ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,12 @@ impl Plan {
             ending,
             ..Self::full(bases, random)
         }
+    }
+
+    /// The same with copies that are written to until they are sealed.
+    pub(crate) fn writable(mut self) -> Self {
+        self.context = (self.context & !NO_AUTO_RECOVERY) | AUTO_RECOVERY;
+        self
     }
 
     /// Calls that it makes.

@@ -9,9 +9,26 @@ use std::time::Instant;
 pub(super) struct Figures {
     began: Instant,
     phases: BTreeMap<&'static str, u64>,
-    points: BTreeMap<&'static str, (u64, u64)>,
+    points: BTreeMap<&'static str, Tried>,
     pub(super) backups: u64,
     pub(super) went_on: u64,
+}
+
+/// A crash point.
+#[derive(Debug, Default)]
+struct Tried {
+    /// How often it was armed.
+    armed: u64,
+    /// How often the agent crashed there.
+    hit: u64,
+}
+
+impl Tried {
+    /// A hit counts for three times that it was not passed: what is missed is tried again before
+    /// others, and what cannot be passed takes no more than three turns.
+    fn weight(&self) -> u64 {
+        self.armed + 2 * self.hit
+    }
 }
 
 impl Figures {
@@ -19,31 +36,34 @@ impl Figures {
         Self {
             began: Instant::now(),
             phases: BTreeMap::new(),
-            points: points.map(|point| (point, (0, 0))).collect(),
+            points: points.map(|point| (point, Tried::default())).collect(),
             backups: 0,
             went_on: 0,
         }
     }
 
-    /// A point that was tried as rarely as any.
-    pub(super) fn rarest_point(&mut self, random: &mut Random) -> &'static str {
-        let least = self.points.values().map(|(tried, _)| *tried).min();
-        let rarest: Vec<_> = self
-            .points
-            .iter()
-            .filter(|(_, (tried, _))| Some(*tried) == least)
-            .map(|(point, _)| *point)
+    /// One of the points with this beginning that were met as rarely as any of them.
+    pub(super) fn rarest_point(&mut self, beginning: &str, random: &mut Random) -> &'static str {
+        let points = self.points.iter();
+        let points = points.filter(|(point, _)| point.starts_with(beginning));
+        let weights: Vec<_> = points
+            .map(|(point, tried)| (*point, tried.weight()))
             .collect();
-        let point = random.pick(&rarest).copied().unwrap_or_default();
-        if let Some((tried, _)) = self.points.get_mut(point) {
-            *tried += 1;
+        let least = weights.iter().map(|(_, weight)| *weight).min();
+        let rarest: Vec<_> = weights
+            .into_iter()
+            .filter(|(_, weight)| Some(*weight) == least)
+            .collect();
+        let (point, _) = random.pick(&rarest).copied().unwrap_or_default();
+        if let Some(tried) = self.points.get_mut(point) {
+            tried.armed += 1;
         }
         point
     }
 
     pub(super) fn crashed_at(&mut self, point: &'static str) {
-        if let Some((_, hit)) = self.points.get_mut(point) {
-            *hit += 1;
+        if let Some(tried) = self.points.get_mut(point) {
+            tried.hit += 1;
         }
     }
 
@@ -57,19 +77,19 @@ impl Figures {
         for (phase, count) in &self.phases {
             println!("  {count:>5}  {phase}");
         }
-        println!("crashes by point:");
-        for (point, (_, hit)) in &self.points {
-            println!("  {hit:>5}  {point}");
+        println!("crashes by point, of the times that it was armed:");
+        for (point, Tried { armed, hit }) in &self.points {
+            println!("  {hit:>5} of {armed:>3}  {point}");
         }
         let kills: u64 = self.phases.values().sum();
-        let crashes: u64 = self.points.values().map(|(_, hit)| hit).sum();
-        let least = self.points.values().map(|(_, hit)| hit).min();
+        let hits = self.points.values().map(|tried| tried.hit);
+        let (crashes, least) = (hits.clone().sum::<u64>(), hits.min());
         println!(
             "crash: {backend}, seed {seed}, {kills} kills in {} phases, {crashes} crashes at {} points (each \
              at least {} times), {} sets went on, {} backups after it, 0 violations, {:.0?}",
             self.phases.len(),
             self.points.len(),
-            least.copied().unwrap_or_default(),
+            least.unwrap_or_default(),
             self.went_on,
             self.backups,
             self.began.elapsed()
