@@ -9,7 +9,7 @@
 mod common;
 
 use common::{Ground, copy_ref, exposed, lab, run, source, while_busy};
-use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Refused, Unit};
+use fsrvp_snapshot::battery::{Bed, CHECKS, Places, Refused, Unit};
 use fsrvp_snapshot::clone::Data;
 use fsrvp_snapshot::{
     BackendError, Backends, Choice, CloneConfig, Deadline, SnapshotBackend, TreeClone,
@@ -30,8 +30,7 @@ fn backend(ground: &Ground) -> TreeClone {
 
 struct CopyBed {
     backend: TreeClone,
-    top: PathBuf,
-    refused: Vec<Refused>,
+    places: Places,
     ground: Ground,
 }
 
@@ -53,8 +52,12 @@ impl CopyBed {
         };
         Self {
             backend: backend(&ground),
-            refused: vec![refused("bad", mounted), refused("linked", link)],
-            top,
+            places: Places {
+                whole: top.join("whole"),
+                inner: top.join("whole/some/where"),
+                other: Some(top.join("other")),
+                refused: vec![refused("bad", mounted), refused("linked", link)],
+            },
             ground,
         }
     }
@@ -79,20 +82,8 @@ impl Bed for CopyBed {
         Unit::Tree
     }
 
-    fn whole(&self) -> BedShare {
-        BedShare::new("whole", self.top.join("whole"))
-    }
-
-    fn inner(&self) -> BedShare {
-        BedShare::new("Inner$", self.top.join("whole/some/where"))
-    }
-
-    fn other(&self) -> BedShare {
-        BedShare::new("other", self.top.join("other"))
-    }
-
-    fn refused(&self) -> Vec<Refused> {
-        self.refused.clone()
+    fn places(&self) -> &Places {
+        &self.places
     }
 }
 

@@ -3,14 +3,17 @@
 
 use fsrvp_idl::ShadowCopyId;
 use fsrvp_proto::job::{CopySource, SourceShare};
-use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Refused, Writer};
+use fsrvp_snapshot::battery::{Bed, BedShare, CHECKS, Places, Refused, Writer};
 use fsrvp_snapshot::memory::{Form, Gate, Injection, Memory, Step};
 use fsrvp_snapshot::{BackendError, Deadline, SnapshotBackend};
 use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-struct MemoryBed(Memory);
+struct MemoryBed {
+    memory: Memory,
+    places: Places,
+}
 
 impl MemoryBed {
     fn new() -> Self {
@@ -19,46 +22,41 @@ impl MemoryBed {
             memory.add_volume(root);
         }
         memory.add_obstacle(Path::new("/srv/c/x/mount"), "a mount");
-        Self(memory)
+        let refused = ["/srv/c", "/srv/c/x"].map(|directory| Refused {
+            directory: directory.into(),
+            offender: "/srv/c/x/mount".into(),
+        });
+        Self {
+            memory,
+            places: Places {
+                whole: "/srv/a".into(),
+                inner: "/srv/a/some/where".into(),
+                other: Some("/srv/b".into()),
+                refused: refused.into(),
+            },
+        }
     }
 }
 
 impl Bed for MemoryBed {
     fn backend(&self) -> &dyn SnapshotBackend {
-        &self.0
+        &self.memory
     }
 
     fn restart(&mut self) {
-        self.0 = self.0.restarted();
+        self.memory = self.memory.restarted();
     }
 
-    fn whole(&self) -> BedShare {
-        BedShare::new("whole", "/srv/a")
-    }
-
-    fn inner(&self) -> BedShare {
-        BedShare::new("inner", "/srv/a/some/where")
-    }
-
-    fn other(&self) -> BedShare {
-        BedShare::new("other", "/srv/b")
-    }
-
-    fn refused(&self) -> Vec<Refused> {
-        ["/srv/c", "/srv/c/x"]
-            .map(|directory| Refused {
-                directory: directory.into(),
-                offender: "/srv/c/x/mount".into(),
-            })
-            .into()
+    fn places(&self) -> &Places {
+        &self.places
     }
 
     fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.0.write(path, data)
+        self.memory.write(path, data)
     }
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        self.0.read(path)
+        self.memory.read(path)
     }
 
     /// Its files are none of the kernel's.
@@ -67,7 +65,7 @@ impl Bed for MemoryBed {
     }
 
     fn labels(&self, share: &BedShare) -> Vec<String> {
-        self.0.links(&share.name).into_keys().collect()
+        self.memory.links(&share.name).into_keys().collect()
     }
 }
 

@@ -4,11 +4,10 @@
 use crate::attacker::{Door, Logon, Peer};
 use crate::support::Daemon;
 use crate::{Target, lab};
-use fsrvp_idl::{Request, ShadowCopyId, ShadowCopySetId};
+use fsrvp_idl::Request;
 use fsrvp_testkit::NetworkTrace;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use uuid::Uuid;
 
 /// Hosts as attackers write them: names, addresses, and what Windows takes for WebDAV. The control
 /// really asks for these, so none of them leads out of the machine.
@@ -27,35 +26,11 @@ const HOSTS: [&str; 12] = [
     "2130706441",
 ];
 
-/// Opnums 3, 8, 9, 10 and 11.
+/// Opnums 3, 8, 9, 10 and 11: those with a share name.
 fn requests(unc: &str) -> Vec<Request> {
-    let share_name = unc.to_owned();
-    let shadow_copy_set_id = ShadowCopySetId(Uuid::from_u128(3));
-    let shadow_copy_id = ShadowCopyId(Uuid::from_u128(4));
-    vec![
-        Request::AddToShadowCopySet {
-            client_shadow_copy_id: crate::support::client_copy(),
-            shadow_copy_set_id,
-            share_name: share_name.clone(),
-        },
-        Request::IsPathSupported {
-            share_name: share_name.clone(),
-        },
-        Request::IsPathShadowCopied {
-            share_name: share_name.clone(),
-        },
-        Request::GetShareMapping {
-            shadow_copy_id,
-            shadow_copy_set_id,
-            share_name: share_name.clone(),
-            level: 1,
-        },
-        Request::DeleteShareMapping {
-            shadow_copy_set_id,
-            shadow_copy_id,
-            share_name,
-        },
-    ]
+    let mut requests = crate::support::one_of_each_about(unc);
+    requests.retain(|request| matches!(u16::from(request.opnum()), 3 | 8..=11));
+    requests
 }
 
 fn strace_is_there() -> bool {

@@ -397,9 +397,14 @@ pub(crate) fn client_copy() -> ClientShadowCopyId {
 
 /// All thirteen requests.
 pub(crate) fn one_of_each() -> Vec<Request> {
+    one_of_each_about(r"\\LAB\docs")
+}
+
+/// The same about this share.
+pub(crate) fn one_of_each_about(unc: &str) -> Vec<Request> {
     let shadow_copy_set_id = ShadowCopySetId(Uuid::from_u128(3));
     let shadow_copy_id = ShadowCopyId(Uuid::from_u128(4));
-    let share_name = r"\\LAB\docs".to_owned();
+    let share_name = unc.to_owned();
     let timeout_ms = 1_000;
     vec![
         Request::GetSupportedVersion,

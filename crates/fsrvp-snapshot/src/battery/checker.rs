@@ -1,6 +1,6 @@
 //! The battery over a program of the site, in directories of the operator's choice.
 
-use super::{Bed, BedShare, CHECKS, Need, Refused, Unit};
+use super::{Bed, CHECKS, Need, Places, Refused, Unit};
 use crate::backend::{BackendError, SnapshotBackend};
 use crate::exec::{Exec, ExecConfig, ExecLimits};
 use crate::program::Program;
@@ -81,7 +81,7 @@ pub fn check_program(
     }
     for check in CHECKS {
         let verdict = match check.needs {
-            Some(Need::TwoVolumes) if bed.other.is_none() => {
+            Some(Need::TwoVolumes) if bed.places.other.is_none() => {
                 Verdict::NotTried("a directory on another volume")
             }
             Some(Need::SharedVolume) if bed.unit() == Unit::Tree => {
@@ -145,11 +145,8 @@ struct ProgramBed {
     limits: ExecLimits,
     server: String,
     run_dir: TempDir,
-    whole: PathBuf,
-    inner: PathBuf,
-    other: Option<PathBuf>,
+    places: Places,
     unit: Unit,
-    refused: Vec<Refused>,
     /// Ours, to be removed.
     made: Vec<PathBuf>,
 }
@@ -183,16 +180,17 @@ impl ProgramBed {
             limits,
             server: format!("check {}", Uuid::new_v4()),
             run_dir,
-            inner: whole.join(ODD).join("x".repeat(255)),
-            whole,
-            other: None,
+            places: Places {
+                inner: whole.join(ODD).join("x".repeat(255)),
+                whole,
+                ..Places::default()
+            },
             unit: Unit::Volume,
-            refused: Vec::new(),
             made: Vec::new(),
         };
         bed.restart();
         bed.make(&top)?;
-        make_all(&bed.inner)?;
+        make_all(&bed.places.inner)?;
         let volume = |path: &Path| {
             bed.backend
                 .probe(path)
@@ -201,8 +199,8 @@ impl ProgramBed {
                     source,
                 })
         };
-        let [whole, inner] = [volume(&bed.whole)?.volume, volume(&bed.inner)?.volume];
-        if whole != inner {
+        let Places { whole, inner, .. } = &bed.places;
+        if volume(whole)?.volume != volume(inner)?.volume {
             bed.unit = Unit::Tree;
         }
         bed.add_other(other)?;
@@ -227,11 +225,11 @@ impl ProgramBed {
                 self.make(&top)?;
                 top
             }
-            (None, Unit::Tree) => self.whole.with_file_name("other"),
+            (None, Unit::Tree) => self.places.whole.with_file_name("other"),
             (None, Unit::Volume) => return Ok(()),
         };
         make_all(&other)?;
-        self.other = Some(other);
+        self.places.other = Some(other);
         Ok(())
     }
 
@@ -244,7 +242,7 @@ impl ProgramBed {
             path: offender.clone(),
             source: errno.into(),
         })?;
-        self.refused.push(Refused {
+        self.places.refused.push(Refused {
             directory,
             offender,
         });
@@ -328,19 +326,7 @@ impl Bed for ProgramBed {
         self.unit
     }
 
-    fn whole(&self) -> BedShare {
-        BedShare::new("whole", &self.whole)
-    }
-
-    fn inner(&self) -> BedShare {
-        BedShare::new("Inner$", &self.inner)
-    }
-
-    fn other(&self) -> BedShare {
-        BedShare::new("other", self.other.as_ref().unwrap())
-    }
-
-    fn refused(&self) -> Vec<Refused> {
-        self.refused.clone()
+    fn places(&self) -> &Places {
+        &self.places
     }
 }

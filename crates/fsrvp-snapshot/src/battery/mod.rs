@@ -53,6 +53,19 @@ pub struct Refused {
     pub offender: PathBuf,
 }
 
+/// The directories of a bed.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The root of a volume, or at least above `inner`.
+    pub whole: PathBuf,
+    /// Below `whole`, on the same volume if there is such a thing.
+    pub inner: PathBuf,
+    /// On another volume; none where there is one alone.
+    pub other: Option<PathBuf>,
+    /// With something in them that no snapshot would hold.
+    pub refused: Vec<Refused>,
+}
+
 /// What a backend takes a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -72,15 +85,28 @@ pub trait Bed {
     fn unit(&self) -> Unit {
         Unit::Volume
     }
-    /// A share whose directory is the root of a volume, or at least above that of `inner`.
-    fn whole(&self) -> BedShare;
-    /// A share below the directory of `whole`, on the same volume if there is such a thing.
-    fn inner(&self) -> BedShare;
-    /// A share of another volume. Only asked for by checks that need [two
+    /// Where its shares lie.
+    fn places(&self) -> &Places;
+    /// A share at [`Places::whole`].
+    fn whole(&self) -> BedShare {
+        BedShare::new("whole", &self.places().whole)
+    }
+    /// A share at [`Places::inner`].
+    fn inner(&self) -> BedShare {
+        BedShare::new("Inner$", &self.places().inner)
+    }
+    /// A share at [`Places::other`]. Only asked for by checks that need [two
     /// volumes](Need::TwoVolumes).
-    fn other(&self) -> BedShare;
-    /// Directories with something in them that no snapshot would hold.
-    fn refused(&self) -> Vec<Refused>;
+    ///
+    /// # Panics
+    /// The bed has one volume.
+    fn other(&self) -> BedShare {
+        BedShare::new("other", self.places().other.as_ref().unwrap())
+    }
+    /// As [`Places::refused`].
+    fn refused(&self) -> Vec<Refused> {
+        self.places().refused.clone()
+    }
     /// Writes a file below a share or below a path that `expose` gave.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::common::{Ground, bind, exposure, run, subvolume};
 use fsrvp_proto::job::CopySource;
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused, Unit};
+use fsrvp_snapshot::battery::{Bed, Places, Refused, Unit};
 use fsrvp_snapshot::clone::Rules;
 use fsrvp_snapshot::{CloneConfig, Deadline, SnapshotBackend, TreeClone};
 use std::fs::{self, File};
@@ -90,10 +90,7 @@ pub(crate) const LAYOUTS: [Layout; 5] = [
 
 pub(crate) struct CloneBed {
     backend: TreeClone,
-    whole: PathBuf,
-    inner: PathBuf,
-    other: PathBuf,
-    refused: Vec<Refused>,
+    places: Places,
     // Last, so that the backend's mounts are not in use when it goes.
     pub(crate) ground: Ground,
 }
@@ -108,10 +105,12 @@ impl CloneBed {
         let refused = refused(&b, kind);
         Self {
             backend: backend(&ground, &[&whole, &other]),
-            whole,
-            inner,
-            other,
-            refused,
+            places: Places {
+                whole,
+                inner,
+                other: Some(other),
+                refused,
+            },
             ground,
         }
     }
@@ -220,27 +219,18 @@ impl Bed for CloneBed {
     }
 
     fn restart(&mut self) {
-        self.backend = backend(&self.ground, &[&self.whole, &self.other]);
+        let Places { whole, other, .. } = &self.places;
+        let known = [whole].into_iter().chain(other);
+        let known: Vec<_> = known.map(PathBuf::as_path).collect();
+        self.backend = backend(&self.ground, &known);
     }
 
     fn unit(&self) -> Unit {
         Unit::Tree
     }
 
-    fn whole(&self) -> BedShare {
-        BedShare::new("whole", &self.whole)
-    }
-
-    fn inner(&self) -> BedShare {
-        BedShare::new("Inner$", &self.inner)
-    }
-
-    fn other(&self) -> BedShare {
-        BedShare::new("other", &self.other)
-    }
-
-    fn refused(&self) -> Vec<Refused> {
-        self.refused.clone()
+    fn places(&self) -> &Places {
+        &self.places
     }
 }
 

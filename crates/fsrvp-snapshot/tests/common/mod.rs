@@ -14,7 +14,7 @@
 
 use fsrvp_idl::{FileTime, ShadowCopyId};
 use fsrvp_proto::job::{CopyRef, CopySource, Exposure, SourceShare};
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused};
+use fsrvp_snapshot::battery::{Bed, Places, Refused};
 use fsrvp_snapshot::{Btrfs, BtrfsConfig, Deadline, SnapshotBackend};
 use fsrvp_sys::btrfs::subvolume_create;
 use fsrvp_sys::mountinfo::MountTable;
@@ -214,10 +214,7 @@ pub const LAYOUTS: [Layout; 5] = [
 
 pub struct BtrfsBed {
     backend: Btrfs,
-    whole: PathBuf,
-    inner: PathBuf,
-    other: PathBuf,
-    refused: Vec<Refused>,
+    places: Places,
     // Last, so that the backend's mounts are not in use when it goes.
     pub ground: Ground,
 }
@@ -231,10 +228,12 @@ impl BtrfsBed {
         let (whole, inner) = shares(&ground, layout);
         Self {
             backend: backend(&ground, &[&whole, &other]),
-            whole,
-            inner,
-            other,
-            refused,
+            places: Places {
+                whole,
+                inner,
+                other: Some(other),
+                refused,
+            },
             ground,
         }
     }
@@ -328,23 +327,14 @@ impl Bed for BtrfsBed {
     }
 
     fn restart(&mut self) {
-        self.backend = backend(&self.ground, &[&self.whole, &self.other]);
+        let Places { whole, other, .. } = &self.places;
+        let known = [whole].into_iter().chain(other);
+        let known: Vec<_> = known.map(PathBuf::as_path).collect();
+        self.backend = backend(&self.ground, &known);
     }
 
-    fn whole(&self) -> BedShare {
-        BedShare::new("whole", &self.whole)
-    }
-
-    fn inner(&self) -> BedShare {
-        BedShare::new("Inner$", &self.inner)
-    }
-
-    fn other(&self) -> BedShare {
-        BedShare::new("other", &self.other)
-    }
-
-    fn refused(&self) -> Vec<Refused> {
-        self.refused.clone()
+    fn places(&self) -> &Places {
+        &self.places
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pools in files, and beds on them.
 
 use crate::common::{Ground, bind, run};
-use fsrvp_snapshot::battery::{Bed, BedShare, Refused};
+use fsrvp_snapshot::battery::{Bed, Places, Refused};
 use fsrvp_snapshot::{SnapshotBackend, Zfs, ZfsConfig};
 use fsrvp_testkit::comes_true;
 use std::fs;
@@ -103,10 +103,7 @@ pub(crate) enum Layout {
 pub(crate) struct ZfsBed {
     backend: Zfs,
     program: PathBuf,
-    whole: PathBuf,
-    inner: PathBuf,
-    other: PathBuf,
-    refused: Vec<Refused>,
+    places: Places,
     _pools: [Pool; 2],
     ground: Ground,
 }
@@ -145,13 +142,15 @@ impl ZfsBed {
         Self {
             backend: backend_with(&ground, program),
             program: program.to_owned(),
-            whole,
-            inner,
-            other: b.data_set("other"),
-            refused: vec![Refused {
-                directory: bad,
-                offender: mounted,
-            }],
+            places: Places {
+                whole,
+                inner,
+                other: Some(b.data_set("other")),
+                refused: vec![Refused {
+                    directory: bad,
+                    offender: mounted,
+                }],
+            },
             _pools: pools,
             ground,
         }
@@ -161,7 +160,7 @@ impl ZfsBed {
 impl Drop for ZfsBed {
     fn drop(&mut self) {
         // Before the pools, which do not go while something is mounted over them.
-        for refused in &self.refused {
+        for refused in &self.places.refused {
             crate::common::umount(&refused.offender);
         }
         for bound in ["bound/whole", "bound/where"] {
@@ -182,19 +181,7 @@ impl Bed for ZfsBed {
         self.backend = backend_with(&self.ground, &self.program);
     }
 
-    fn whole(&self) -> BedShare {
-        BedShare::new("whole", &self.whole)
-    }
-
-    fn inner(&self) -> BedShare {
-        BedShare::new("Inner$", &self.inner)
-    }
-
-    fn other(&self) -> BedShare {
-        BedShare::new("other", &self.other)
-    }
-
-    fn refused(&self) -> Vec<Refused> {
-        self.refused.clone()
+    fn places(&self) -> &Places {
+        &self.places
     }
 }
