@@ -2,7 +2,7 @@
 //! every status.
 
 use crate::{CaseResult, fail};
-use fsrvp_client::{AuthRequest, ClientError, FsrvpClient, Options, PipeIdentity};
+use fsrvp_client::{ClientError, LazyClient};
 use fsrvp_idl::{
     ClientShadowCopyId, ClientShadowCopySetId, Request, Response, ShadowCopyId, ShadowCopySetId,
     Status,
@@ -11,7 +11,6 @@ use fsrvp_testkit::Lab;
 use libtest_mimic::Failed;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 /// The client's RPC timer: \[3.2.2\].
@@ -49,9 +48,7 @@ impl Step {
 
 /// A writable, persistent backup of some shares.
 pub struct Backup {
-    runtime: Runtime,
-    socket: PathBuf,
-    client: Option<FsrvpClient>,
+    client: LazyClient,
     shares: Vec<String>,
     /// What Prepare, Commit and Expose ask for.
     pub wait_ms: u32,
@@ -76,11 +73,7 @@ impl Backup {
     /// When there is no runtime.
     pub fn at(socket: PathBuf, shares: &[&str]) -> Result<Self, Failed> {
         Ok(Self {
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?,
-            socket,
-            client: None,
+            client: LazyClient::new(socket, CALL_LIMIT)?,
             shares: shares.iter().map(|share| (*share).to_owned()).collect(),
             wait_ms: WAIT_MS,
             set: ShadowCopySetId(Uuid::nil()),
@@ -103,7 +96,6 @@ impl Backup {
     pub fn call(&mut self, request: &Request) -> Result<Response, Failed> {
         match self.try_call(request) {
             Err(ClientError::Closed | ClientError::Io(_) | ClientError::Pipe(_)) => {
-                self.client = None;
                 Ok(self.try_call(request)?)
             }
             done => Ok(done?),
@@ -111,30 +103,7 @@ impl Backup {
     }
 
     fn try_call(&mut self, request: &Request) -> Result<Response, ClientError> {
-        let Self {
-            runtime,
-            socket,
-            client,
-            ..
-        } = self;
-        let done = runtime.block_on(async {
-            let connected = match client {
-                Some(connected) => connected,
-                none => {
-                    let options = Options {
-                        call_timeout: CALL_LIMIT,
-                        ..Options::default()
-                    };
-                    let session = AuthRequest::from(identity());
-                    none.insert(FsrvpClient::connect_pipe(&*socket, &session, options).await?)
-                }
-            };
-            connected.call(request).await
-        });
-        if done.is_err() {
-            self.client = None;
-        }
-        done
+        self.client.call(async |client| client.call(request).await)
     }
 
     /// Makes the calls of one step; the status of the first that fails.
@@ -270,14 +239,4 @@ impl Backup {
 
 fn unc(share: &str) -> String {
     format!(r"\\127.0.0.1\{share}")
-}
-
-fn identity() -> PipeIdentity {
-    let sids = ["S-1-5-21-1-2-3-1000", "S-1-5-32-551"];
-    PipeIdentity {
-        account: "backup".to_owned(),
-        domain: "LABSRV".to_owned(),
-        sids: sids.iter().filter_map(|sid| sid.parse().ok()).collect(),
-        ..PipeIdentity::default()
-    }
 }

@@ -39,6 +39,8 @@ mod client;
 mod connection;
 mod error;
 mod identity;
+#[cfg(feature = "test-support")]
+mod lazy;
 mod options;
 mod transport;
 
@@ -47,4 +49,6 @@ pub use dcerpc_proto::assoc::{ClientSecurity, FeatureNegotiation, HeaderSigning}
 pub use error::ClientError;
 pub use fsrvp_samba::npa::{AuthRequest, Level, Sid};
 pub use identity::PipeIdentity;
+#[cfg(feature = "test-support")]
+pub use lazy::LazyClient;
 pub use options::Options;
