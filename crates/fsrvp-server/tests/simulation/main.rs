@@ -11,6 +11,7 @@
     clippy::indexing_slicing
 )]
 
+mod calls;
 mod client;
 mod drive;
 mod finale;
