@@ -426,7 +426,7 @@ pub(crate) fn at_rest(facts: &Facts<'_>, life: &Life, now: Now) -> Verdict {
     {
         return Err(format!("every set ends: {} is {:?}", set.id, set.status));
     }
-    if let Some(set) = facts.believed.sets().find(|set| !set.keep.is_empty()) {
+    if let Some(set) = facts.believed.sets().find(|set| crate::keeping::wants(set)) {
         return Err(format!(
             "what is to be kept is kept: of {} it is not",
             set.id

@@ -95,12 +95,16 @@ impl KeepWitness {
         let (Some((_, policy)), Some(pruning)) = (policy, pruning) else {
             return false;
         };
+        // What a clock made that was ahead is newer than nothing, and does not go.
+        let is_past = |seen: &Seen| seen.created <= pruning.now.wall;
         let is_newer = |other: &(&KeptKey, &Seen)| {
-            other.0.0 == key.0 && (other.1.created, &other.0.1) > (seen.created, &key.1)
+            other.0.0 == key.0
+                && is_past(other.1)
+                && (other.1.created, &other.0.1) > (seen.created, &key.1)
         };
         let newer = self.kept.iter().filter(is_newer).count();
         let age = between(seen.created, pruning.now.wall);
-        policy.count.is_some_and(|count| newer >= count)
+        (is_past(seen) && policy.count.is_some_and(|count| newer >= count))
             || (pruning.is_right && policy.age.is_some_and(|limit| age > limit))
     }
 
@@ -116,11 +120,11 @@ impl KeepWitness {
             let mut mapped = set
                 .mappings()
                 .map(|(copy, mapping)| (copy.id, &mapping.share));
-            if set.keep.is_empty() && !self.given_up.contains(&id) && !mapped.all(is_kept) {
+            if !wants(set) && !self.given_up.contains(&id) && !mapped.all(is_kept) {
                 return Err(format!("what is to be kept is kept: {shares:?} of {id}"));
             }
         }
-        let wanting = believed.sets().filter(|set| !set.keep.is_empty());
+        let wanting = believed.sets().filter(|set| wants(set));
         self.wishes = wanting.map(|set| (set.id, set.keep.clone())).collect();
         Ok(())
     }
@@ -146,6 +150,12 @@ impl KeepWitness {
         let then = self.clocks.iter().rev().find(|(at, _)| *at <= before);
         then.is_some_and(|(_, then)| then.abs_diff(ahead(now)) <= DRIFT * 10_000_000)
     }
+}
+
+/// Whether a snapshot of what is left of a set is still to be kept.
+pub(crate) fn wants(set: &ShadowCopySet) -> bool {
+    set.mappings()
+        .any(|(_, mapping)| set.keep.contains(&mapping.share))
 }
 
 /// How far the wall clock is ahead of the monotonic one, in ticks.
@@ -214,8 +224,10 @@ impl Simulation {
             self.check()?;
         }
         for (share, policy) in &self.plan.keep {
-            let of_share = |key: &&KeptKey| key.0 == share.folded();
-            let count = self.keeping.kept.keys().filter(of_share).count();
+            let of_share = |(key, seen): &(&KeptKey, &Seen)| {
+                key.0 == share.folded() && seen.created <= self.now.wall
+            };
+            let count = self.keeping.kept.iter().filter(of_share).count();
             if policy.count.is_some_and(|most| count > most) {
                 return Err(format!(
                     "a policy is obeyed: {count} of {share}: {policy:?}"
@@ -264,7 +276,7 @@ impl Simulation {
             let mut names = set
                 .mappings()
                 .map(|(_, mapping)| &mapping.shadow_copy_share_name);
-            if is_asked && set.keep.is_empty() && !names.any(|name| used.contains(name)) {
+            if is_asked && !wants(set) && !names.any(|name| used.contains(name)) {
                 let keys = set.mappings();
                 expiring.extend(keys.map(|(copy, of)| (set.id, copy.id, of.share.folded())));
             }
@@ -300,7 +312,9 @@ fn may_expire(
         .is_some_and(|age| between(set.changed, now.wall) >= age);
     let newer = |share: &ShareName| {
         let is_newer = |other: &&ShadowCopySet| {
-            (other.changed, other.id) > (set.changed, set.id)
+            // What a clock made that was ahead is newer than nothing.
+            other.changed <= now.wall
+                && (other.changed, other.id) > (set.changed, set.id)
                 && other.mappings().any(|(_, mapping)| mapping.share == *share)
         };
         believed
@@ -313,5 +327,5 @@ fn may_expire(
         let mut shares = set.mappings().map(|(_, mapping)| &mapping.share);
         shares.all(|share| newer(share) >= count)
     });
-    is_recovered(&set) && set.keep.is_empty() && (surplus || (aged && is_right))
+    is_recovered(&set) && !wants(set) && (surplus || (aged && is_right))
 }
