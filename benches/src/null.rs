@@ -74,7 +74,8 @@ pub(crate) fn run(
     );
     report.note(format!(
         "Medians of {} slices of {} ms each, in turns. The canned replier decodes nothing and \
-         waits for the next call as the agent does: it is the ceiling of this client on this machine.",
+         waits for the next call as the agent does: with one connection it is the ceiling of this client on this \
+         machine. It has a thread for every connection, and so is none with many.",
         plan.slices,
         plan.slice.as_millis()
     ));
