@@ -65,13 +65,13 @@ fn refused(chart: &mut Chart, base: &ShareName, directory: Option<&Path>, failur
     const NESTED: &str = "is a subvolume of its own";
     const MOUNTED: &str = "is mounted there";
     let message = format!("share {base} cannot be copied: {}", failure.detail);
-    let in_the_way = |reason| path_before(&failure.detail, reason, directory?);
+    let path = in_the_way(failure, directory);
     if failure.detail.contains(NESTED) {
         let mut mend =
             "share the nested subvolume by itself, or turn it into a directory".to_owned();
-        if let Some(path) = in_the_way(NESTED) {
-            let old = quoted_path(&beside(&path));
-            let path = quoted_path(&path);
+        if let Some(path) = &path {
+            let old = quoted_path(&beside(path));
+            let path = quoted_path(path);
             mend.push_str(&format!(
                 ": mv {path} {old} && cp -a --reflink=auto {old} {path} && btrfs subvolume delete {old}"
             ));
@@ -80,8 +80,8 @@ fn refused(chart: &mut Chart, base: &ShareName, directory: Option<&Path>, failur
     }
     if failure.detail.contains(MOUNTED) {
         let message = format!("{message}; unmount it, or share it by itself");
-        let mend = match in_the_way(MOUNTED) {
-            Some(path) => format!("run: umount {}", quoted_path(&path)),
+        let mend = match &path {
+            Some(path) => format!("run: umount {}", quoted_path(path)),
             None => "unmount what the message names".to_owned(),
         };
         return chart.warning("mount_below_share", message, mend);
@@ -100,17 +100,15 @@ fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path in the way: "btrfs: PATH: REASON" stands for each backend. Users choose the names below a share, ": "
-/// among them, and a command will be made of this: only a directory below the share's own is believed.
-fn path_before(detail: &str, reason: &str, share: &Path) -> Option<PathBuf> {
-    let (before, _) = detail.split_once(reason)?;
-    // The reason may have words before it: "tmpfs is mounted there".
-    let (before, _) = before.rsplit_once(": ")?;
-    let share = share.to_string_lossy();
-    let at = before.find(&format!("{}/", share.trim_end_matches('/')))?;
-    let path = PathBuf::from(before.get(at..)?);
-    let is_below = path.components().all(|part| part != Component::ParentDir);
-    (is_below && path.symlink_metadata().is_ok_and(|stat| stat.is_dir())).then_some(path)
+/// What is in the way, for a command: only a directory below the share's own is believed. Users choose the names there.
+fn in_the_way(failure: &Failure, share: Option<&Path>) -> Option<PathBuf> {
+    let path = failure.object.as_deref()?;
+    let below = path.strip_prefix(share?).ok()?;
+    let is_below = below != Path::new("")
+        && below
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+    (is_below && path.symlink_metadata().is_ok_and(|stat| stat.is_dir())).then(|| path.to_owned())
 }
 
 fn space(chart: &mut Chart, base: &ShareName, path: &Path) {
@@ -145,14 +143,12 @@ mod tests {
 
     /// What the doctor says of a share with this directory in the way.
     fn mended(share: &Path, path: &Path, reason: &str) -> (String, String) {
-        let detail = format!(
-            "{}: btrfs: {}: {reason}; zfs: {}: is on btrfs, not on ZFS",
-            shown(share),
-            shown(path),
-            shown(share)
-        );
+        let detail = format!("{}: btrfs: {}: {reason}", shown(path), shown(path));
         let mut chart = Chart::new("FS");
-        let failure = Failure::new(FailureKind::Unsupported, detail);
+        let failure = Failure {
+            object: Some(path.to_owned()),
+            ..Failure::new(FailureKind::Unsupported, detail)
+        };
         refused(&mut chart, &ShareName::new("vm"), Some(share), &failure);
         let finding = chart.findings.pop().unwrap();
         (finding.check.to_owned(), finding.mend.unwrap())
