@@ -2,6 +2,7 @@
 
 use crate::backend::BackendError;
 use crate::error::{failed, failed_io, unsupported};
+use fsrvp_sys::mount;
 use fsrvp_sys::mount_cache::MountCache;
 use fsrvp_sys::mountinfo::{Mount, MountTable};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
@@ -68,6 +69,23 @@ impl Identity {
             mount: found.stx_mnt_id,
         })
     }
+}
+
+/// Unmounts them all and removes their mount points.
+///
+/// # Errors
+/// The last one that stays; the others are unmounted all the same.
+pub(crate) fn detach_all<'m>(mounts: impl Iterator<Item = &'m Mount>) -> Result<(), BackendError> {
+    let mut result = Ok(());
+    for mount in mounts {
+        match mount::detach(&mount.point) {
+            Ok(()) => {
+                let _ = std::fs::remove_dir(&mount.point);
+            }
+            Err(errno) => result = Err(failed("umount", &mount.point)(errno)),
+        }
+    }
+    result
 }
 
 /// The mount table, now.

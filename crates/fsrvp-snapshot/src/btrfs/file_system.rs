@@ -5,7 +5,7 @@ use super::place::file_system_id;
 use crate::backend::BackendError;
 use crate::error::{failed, not_mounted, unsupported};
 use crate::folder::{PASS_THROUGH, make_all, make_directory};
-use crate::location::{mount_id, mount_id_at, mount_table, open_directory};
+use crate::location::{detach_all, mount_id, mount_id_at, mount_table, open_directory};
 use crate::lock;
 use crate::previous::Links;
 use fsrvp_sys::btrfs::{self, FS_TREE_OBJECTID};
@@ -181,15 +181,7 @@ impl Btrfs {
         };
         let table = mount_table()?;
         let ours = table.0.iter().filter(|mount| is_ours(mount, &run_dir));
-        let mut result = Ok(());
-        for mount in ours {
-            match mount::detach(&mount.point) {
-                Ok(()) => {
-                    let _ = std::fs::remove_dir(&mount.point);
-                }
-                Err(errno) => result = Err(failed("umount", &mount.point)(errno)),
-            }
-        }
+        let result = detach_all(ours);
         let _ = std::fs::remove_dir(&run_dir);
         result
     }

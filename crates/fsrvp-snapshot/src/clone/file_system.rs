@@ -6,7 +6,7 @@ use super::volume::file_system_id;
 use crate::backend::BackendError;
 use crate::error::{failed, not_mounted, unsupported};
 use crate::folder::{make_all, make_directory};
-use crate::location::{Identity, mount_id, mount_id_at, mount_table, open_directory};
+use crate::location::{Identity, detach_all, mount_id, mount_id_at, mount_table, open_directory};
 use crate::lock;
 use crate::previous::Links;
 use fsrvp_sys::btrfs;
@@ -192,14 +192,7 @@ impl TreeClone {
                 .0
                 .iter()
                 .filter(|mount| mount.point.parent() == Some(&folder));
-            for mount in ours {
-                match mount::detach(&mount.point) {
-                    Ok(()) => {
-                        let _ = std::fs::remove_dir(&mount.point);
-                    }
-                    Err(errno) => result = Err(failed("umount", &mount.point)(errno)),
-                }
-            }
+            result = detach_all(ours).and(result);
             // Links to what is not mounted any more.
             let _ = std::fs::remove_dir_all(folder.join(crate::previous::NAME));
             let _ = std::fs::remove_dir(&folder);
