@@ -9,6 +9,9 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// `f_type` of statfs(2).
 pub const SUPER_MAGIC: u64 = 0x9123_683E;
@@ -336,16 +339,39 @@ pub fn file_system_id(fd: BorrowedFd<'_>) -> Result<[u8; 16]> {
     Ok(args.fsid)
 }
 
+/// How long a commit is waited for before it is asked for once more.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// BTRFS_IOC_START_SYNC and BTRFS_IOC_WAIT_SYNC: commits the running transaction, so that what
 /// was made, renamed and destroyed so far is durable. Leaves data alone that nobody has written
 /// back yet, whosever it is, which syncfs(2) and BTRFS_IOC_SYNC would wait for.
 ///
+/// For removals and renames in one directory, fsync(2) of it is enough, and waits for nobody.
+///
 /// # Errors
 /// `IO`, `ROFS` if the file system has failed.
 pub fn commit_transaction(fd: BorrowedFd<'_>) -> Result<()> {
-    let mut transaction = 0_u64;
-    call(fd, opcode::read::<u64>(MAGIC, 24), &mut transaction)?;
-    call(fd, opcode::write::<u64>(MAGIC, 22), &mut transaction)
+    let start = || {
+        let mut transaction = 0_u64;
+        call(fd, opcode::read::<u64>(MAGIC, 24), &mut transaction).map(|()| transaction)
+    };
+    // The kernel's thread sleeps until its interval is over, 30 s, if it is asked at the end of an
+    // earlier commit; and whoever has asked waits for it.
+    let (done, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let again = move || {
+            while ended.recv_timeout(ASK_AGAIN) == Err(RecvTimeoutError::Timeout) && start().is_ok()
+            {
+            }
+        };
+        // Without a thread it only takes longer.
+        let _ = thread::Builder::new().spawn_scoped(scope, again);
+        let result = start().and_then(|mut transaction| {
+            call(fd, opcode::write::<u64>(MAGIC, 22), &mut transaction)
+        });
+        drop(done);
+        result
+    })
 }
 
 /// Whether `fd` lies on btrfs.

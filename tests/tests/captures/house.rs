@@ -32,7 +32,7 @@ done
 rm -f /usr/libexec/samba/rpcd_fsrvp /usr/lib/samba/rpcd_fsrvp /usr/lib/*/samba/rpcd_fsrvp
 truncate -s 1G /var/lib/disk
 mkfs.btrfs -q /var/lib/disk
-mount -o loop,commit=1 /var/lib/disk /srv
+mount -o loop /var/lib/disk /srv
 btrfs -q subvolume create /srv/vm
 btrfs -q subvolume create /srv/sql
 mkdir -p /srv/vms/vm1 /srv/off /srv/vm/win11 /var/lib/other
@@ -67,7 +67,7 @@ exit 1
 const UNPACK: &str = r"
 set -e
 for place in /run/fsrvpd /run/samba /var/lib/fsrvpd /var/lib/samba; do mount -t tmpfs -o mode=755 none $place; done
-mount -o loop,commit=1 /var/lib/disk /srv
+mount -o loop /var/lib/disk /srv
 ";
 
 const SMB_CONF: &str = "[global]

@@ -10,8 +10,8 @@ use fsrvp_idl::ShadowCopyId;
 use fsrvp_sys::btrfs::{self, SnapshotMode};
 use fsrvp_sys::crash;
 use rustix::fs::{
-    Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, fgetxattr, fsetxattr, openat, openat2,
-    renameat_with,
+    Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, fgetxattr, fsetxattr, fsync, openat,
+    openat2, renameat_with,
 };
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -120,7 +120,7 @@ pub(super) fn open_inner(
 /// read-only flag is set goes on being written by them.)
 ///
 /// The snapshot takes with it all that was written before, flushed or not. Exchange and removal
-/// stand in the log of the file system in this order, so one commit after both makes both durable;
+/// stand in one directory in this order, so one commit after both makes both durable;
 /// a crash in between leaves a form that the next call finishes.
 pub(super) fn seal(area: &Area, copy: ShadowCopyId, volume: VolumeKey) -> Result<(), BackendError> {
     let [name, other] = forms(copy);
@@ -137,7 +137,7 @@ pub(super) fn seal(area: &Area, copy: ShadowCopyId, volume: VolumeKey) -> Result
     } else if !half_done {
         return Ok(());
     }
-    btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &path))
+    make_durable(area)
 }
 
 fn mark_source(root: &OwnedFd, mark: &str) -> rustix::io::Result<()> {
@@ -208,10 +208,11 @@ pub(super) fn destroy_all(
     Ok(())
 }
 
-/// Makes removals durable. Also needed if nothing was there: an earlier call may have ended
-/// between removal and commit.
+/// Makes what was removed and renamed in the area durable: for a directory that a subvolume has
+/// left, the file system commits everything, and data that nobody has written back is left alone.
+/// Also needed if nothing was there: an earlier call may have ended between removal and commit.
 pub(super) fn make_durable(area: &Area) -> Result<(), BackendError> {
-    btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &area.path))
+    fsync(&area.fd).map_err(failed("fsync", &area.path))
 }
 
 /// Destroys one form; not durable. Whether it was there.

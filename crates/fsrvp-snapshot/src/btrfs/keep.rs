@@ -169,7 +169,7 @@ impl Btrfs {
             Some(_) => return Err(BackendError::Conflict(path)),
             None => {}
         }
-        btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &area.path))
+        copy::make_durable(&area)
     }
 }
 
