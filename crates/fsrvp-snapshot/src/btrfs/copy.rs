@@ -10,8 +10,8 @@ use fsrvp_idl::ShadowCopyId;
 use fsrvp_sys::btrfs::{self, SnapshotMode};
 use fsrvp_sys::crash;
 use rustix::fs::{
-    Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, fgetxattr, fsetxattr, fsync, openat,
-    openat2, renameat_with,
+    Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, fgetxattr, fsetxattr, openat, openat2,
+    renameat_with,
 };
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -208,11 +208,10 @@ pub(super) fn destroy_all(
     Ok(())
 }
 
-/// Makes what was removed and renamed in the area durable: for a directory that a subvolume has
-/// left, the file system commits everything, and data that nobody has written back is left alone.
-/// Also needed if nothing was there: an earlier call may have ended between removal and commit.
+/// Makes what was removed and renamed in the area durable. Also needed if nothing was there: an
+/// earlier call may have ended between removal and commit.
 pub(super) fn make_durable(area: &Area) -> Result<(), BackendError> {
-    fsync(&area.fd).map_err(failed("fsync", &area.path))
+    btrfs::commit_transaction(area.fd.as_fd()).map_err(failed("sync", &area.path))
 }
 
 /// Destroys one form; not durable. Whether it was there.
